@@ -1,0 +1,90 @@
+# Copyright (c) 2026 The pgops.access developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The container as Testinfra sees it: user, files, ports, health, logs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+
+import pytest
+import testinfra
+from matrix import CELLS, Cell
+
+ENGINE = os.environ.get("PGOPS_ENGINE_CLI", "docker")
+# One open, one closed, one refusing server.
+SAMPLE = [CELLS[1], CELLS[14], CELLS[4]]
+
+
+@pytest.fixture(params=SAMPLE, ids=lambda cell: cell.title)
+def cell(request: pytest.FixtureRequest) -> Cell:
+    return request.param
+
+
+@pytest.fixture
+def container(cell: Cell) -> testinfra.host.Host:
+    return testinfra.get_host(f"{ENGINE}://{cell.name}")
+
+
+def test_nobody_is_root(container: testinfra.host.Host) -> None:
+    owners = container.check_output("cat /proc/[0-9]*/status | grep ^Uid: | sort -u").splitlines()
+    assert owners
+    assert all(line.split()[1:] == ["999"] * 4 for line in owners)
+    assert container.user().name == "postgres"
+
+
+def test_data_directory_is_private(container: testinfra.host.Host) -> None:
+    data = container.file("/var/lib/postgresql/data")
+    assert data.is_directory
+    assert data.user == "postgres"
+    assert data.mode == 0o700
+    rules = container.file("/var/lib/postgresql/data/pg_hba.conf")
+    assert rules.user == "postgres"
+    assert rules.mode == 0o600
+
+
+def test_root_file_system_is_read_only(container: testinfra.host.Host) -> None:
+    assert container.run("touch /usr/local/bin/planted").rc != 0
+    assert "ro" in container.mount_point("/").options
+
+
+def test_server_listens_on_both_families(container: testinfra.host.Host) -> None:
+    # /proc needs no extra tool in the image: 1538 is 5432, 0A is LISTEN.
+    assert ":1538 " in container.check_output("awk '$4 == \"0A\"' /proc/net/tcp")
+    assert ":1538 " in container.check_output("awk '$4 == \"0A\"' /proc/net/tcp6")
+
+
+def test_health(container: testinfra.host.Host, cell: Cell) -> None:
+    asked = container.run("healthcheck.sh")
+    assert asked.rc == 0, asked.stdout + asked.stderr
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        state = json.loads(subprocess.run([ENGINE, "inspect", cell.name], check=True, capture_output=True, text=True).stdout)[0]["State"]
+        if state.get("Health", state.get("Healthcheck"))["Status"] == "healthy":
+            return
+        time.sleep(2)
+    pytest.fail(f"the engine calls {cell.name} {state}")
+
+
+def test_no_secret_in_environment_or_command_line(container: testinfra.host.Host, cell: Cell) -> None:
+    password = container.check_output("cat /run/secrets/postgres_password")
+    assert len(password) == 32
+    seen = container.check_output("cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline | tr '\\0' '\\n'")
+    assert "POSTGRES_PASSWORD_FILE" in seen
+    assert password not in seen
+    assert password not in subprocess.run([ENGINE, "inspect", cell.name], check=True, capture_output=True, text=True).stdout
+    logs = subprocess.run([ENGINE, "logs", cell.name], check=True, capture_output=True, text=True)
+    assert password not in logs.stdout + logs.stderr
+
+
+def test_every_log_line_is_json_and_attempts_are_there(cell: Cell) -> None:
+    logs = subprocess.run([ENGINE, "logs", cell.name], check=True, capture_output=True, text=True)
+    lines = [json.loads(line) for line in logs.stdout.splitlines()]
+    assert logs.stderr == ""
+    assert all({"time", "level", "source", "message"} <= set(line) for line in lines)
+    attempts = [line for line in lines if line.get("event") == "external_connection"]
+    assert attempts
+    assert all({"address", "user", "database", "tls", "outcome"} <= set(line) for line in attempts)
