@@ -38,6 +38,8 @@ class Server(t.NamedTuple):
     """Compiled-in features, of ``ssl``, ``gssapi``, ``ldap``, ``pam``; Debian's builds have all."""
     db_user_namespace: bool = False
     oauth_validator_libraries: tuple[str, ...] = ()
+    minor: int | None = None
+    """Minor release, for the few rules that changed inside a major; None means the newest."""
 
 
 class Token(t.NamedTuple):
@@ -108,6 +110,8 @@ class LineError(t.NamedTuple):
     """The rule_number which the view shows for an error that it does not show."""
     raw: str = ""
     last_line: int = 0
+    view_error: str | None = None
+    """What the view shows for an error that it does not show (``shown`` false) on a line that also has a warning: the warning."""
 
 
 Row = t.Union[Rule, LineError]
