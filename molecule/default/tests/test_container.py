@@ -6,17 +6,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import time
 
+import engine
 import pytest
 import testinfra
 from matrix import CELLS, Cell
 
-ENGINE = os.environ.get("PGOPS_ENGINE_CLI", "docker")
 # One open, one closed, one refusing server.
-SAMPLE = [CELLS[1], CELLS[14], CELLS[4]]
+SAMPLE = [cell for cell in CELLS if cell.number in (1, 4, 15)]
 
 
 @pytest.fixture(params=SAMPLE, ids=lambda cell: cell.title)
@@ -26,7 +24,7 @@ def cell(request: pytest.FixtureRequest) -> Cell:
 
 @pytest.fixture
 def container(cell: Cell) -> testinfra.host.Host:
-    return testinfra.get_host(f"{ENGINE}://{cell.name}")
+    return testinfra.get_host(f"{engine.NAME}://{cell.name}")
 
 
 def test_nobody_is_root(container: testinfra.host.Host) -> None:
@@ -62,8 +60,8 @@ def test_health(container: testinfra.host.Host, cell: Cell) -> None:
     assert asked.rc == 0, asked.stdout + asked.stderr
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        state = json.loads(subprocess.run([ENGINE, "inspect", cell.name], check=True, capture_output=True, text=True).stdout)[0]["State"]
-        if state.get("Health", state.get("Healthcheck"))["Status"] == "healthy":
+        state = engine.state(cell.name)
+        if (state.get("Health") or state["Healthcheck"])["Status"] == "healthy":
             return
         time.sleep(2)
     pytest.fail(f"the engine calls {cell.name} {state}")
@@ -75,13 +73,13 @@ def test_no_secret_in_environment_or_command_line(container: testinfra.host.Host
     seen = container.check_output("cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline | tr '\\0' '\\n'")
     assert "POSTGRES_PASSWORD_FILE" in seen
     assert password not in seen
-    assert password not in subprocess.run([ENGINE, "inspect", cell.name], check=True, capture_output=True, text=True).stdout
-    logs = subprocess.run([ENGINE, "logs", cell.name], check=True, capture_output=True, text=True)
+    assert password not in engine.ask("inspect", cell.name).stdout
+    logs = engine.ask("logs", cell.name)
     assert password not in logs.stdout + logs.stderr
 
 
 def test_every_log_line_is_json_and_attempts_are_there(cell: Cell) -> None:
-    logs = subprocess.run([ENGINE, "logs", cell.name], check=True, capture_output=True, text=True)
+    logs = engine.ask("logs", cell.name)
     lines = [json.loads(line) for line in logs.stdout.splitlines()]
     assert logs.stderr == ""
     assert all({"time", "level", "source", "message"} <= set(line) for line in lines)

@@ -5,17 +5,13 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import subprocess
 
+import engine
 import psycopg2
 import pytest
 from matrix import ADMITTED, CELLS, PASSWORDS, ROLES, Cell
 
-ENGINE = os.environ.get("PGOPS_ENGINE_CLI", "docker")
-CLIENT = os.environ.get("PGOPS_CLIENT", "pgops-molecule-client")
-NETWORK = os.environ.get("PGOPS_NETWORK", "pgops-molecule")
 FAMILIES = ["ipv4", "ipv6"]
 LOOPBACK = {"ipv4": "127.0.0.1", "ipv6": "::1"}
 CASES = [(role, password) for role in ROLES for password in PASSWORDS]
@@ -31,7 +27,14 @@ def test_from_this_host(cell: Cell, family: str) -> None:
     seen = {}
     for role, password in CASES:
         expected = cell.expected(role, password)
-        parameters = {"host": LOOPBACK[family], "port": cell.port, "dbname": "app", "user": role, "password": password, "connect_timeout": 10}
+        parameters = {
+            "host": LOOPBACK[family],
+            "port": cell.port,
+            "dbname": "app",
+            "user": role,
+            "password": password,
+            "connect_timeout": 10,
+        }
         if expected in ADMITTED:
             # The client library refuses any other exchange, so success proves the method, not only the login.
             parameters["require_auth"] = expected
@@ -46,33 +49,19 @@ def test_from_this_host(cell: Cell, family: str) -> None:
     assert seen == {case: cell.expected(*case) for case in CASES}
 
 
-def addresses(name: str) -> dict[str, str]:
-    form = "{{with index .NetworkSettings.Networks %r}}{{.IPAddress}} {{.GlobalIPv6Address}}{{end}}" % NETWORK
-    form = form.replace("'", '"')
-    answer = subprocess.run([ENGINE, "inspect", "--format", form, name], check=True, capture_output=True, text=True).stdout.split()
-    assert len(answer) == 2, f"{name} has no IPv4 and IPv6 address on {NETWORK}: {answer}"
-    return dict(zip(FAMILIES, answer))
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 def test_from_another_container(cell: Cell, family: str) -> None:
-    host = addresses(cell.name)[family]
+    host = engine.addresses(cell.name)[family]
     script = []
     for role, password in CASES:
         expected = cell.expected(role, password)
-        auth = f" require_auth={expected}" if expected in ADMITTED and psql_knows_require_auth() else ""
-        dsn = f"host={host} port=5432 dbname=app user={role} password={password} connect_timeout=10{auth}"
+        dsn = f"host={host} port=5432 dbname=app user={role} password={password} connect_timeout=10"
         script.append(f"psql -XAtc 'select session_user, inet_client_addr(), {len(script)}' {shlex.quote(dsn)} 2>&1 | tr '\\n' ' '; echo")
-    lines = subprocess.run([ENGINE, "exec", CLIENT, "sh", "-c", "\n".join(script)], check=True, capture_output=True, text=True).stdout.splitlines()
-    own = addresses(CLIENT)[family]
+    lines = engine.ask("exec", engine.CLIENT, "sh", "-c", "\n".join(script)).stdout.splitlines()
+    own = engine.addresses(engine.CLIENT)[family]
     seen = {}
     for (role, password), line in zip(CASES, lines):
         expected = cell.expected(role, password)
         admitted = f"{role}|{own}|" in line
         seen[role, password] = expected if (admitted if expected in ADMITTED else expected in line and not admitted) else line
     assert seen == {case: cell.expected(*case) for case in CASES}
-
-
-def psql_knows_require_auth() -> bool:
-    """libpq 16 and later."""
-    return int(os.environ.get("PGOPS_CLIENT_MAJOR", "15")) >= 16
