@@ -204,7 +204,7 @@ class Server:
                 stderr=log,
                 cwd=self.root,
                 env={**environment, "LC_ALL": "C"},
-                preexec_fn=_die_with_parent,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 (one thread)
                 **identity,
             )
 
@@ -443,6 +443,7 @@ class Server:
         self,
         user: bytes,
         database: bytes | None,
+        *,
         address: str | None = None,
         source: str | None = None,
         tls: bool = False,
@@ -468,8 +469,10 @@ class Server:
             return
         for statement in statements:
             self.sql(statement)
+        there = {(row[0] or b"").decode() for row in self.sql("select quote_ident(datname) from pg_database")}
         for database in databases:
-            self.sql(f"create database {database}")
+            if database not in there and database.strip('"') not in there:
+                self.sql(f"create database {database}")
         self._populated = True
 
 

@@ -173,12 +173,11 @@ class Connection:
                 return Answer(asked, None, "")
             if kind == b"R":
                 (code,) = struct.unpack("!i", body[:4])
-                if code == 0:
-                    asked = "nothing" if asked == "error" else asked
-                else:
-                    asked = self._answer(code, body[4:], asked, password)
+                asked = self._answer(code, body[4:], asked, password)
 
     def _answer(self, code: int, body: bytes, asked: str, password: bytes) -> str:
+        if code == 0:
+            return "nothing" if asked == "error" else asked
         if code == 3:
             self.send(b"p", password + b"\0")
             return "cleartext"

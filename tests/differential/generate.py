@@ -1,0 +1,467 @@
+# Copyright (c) 2026 The pgops.access developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Random files: from the grammar, with every oddity that the lexer and the parser know of, and from the corpus by mutation.
+
+Everything is drawn from one ``random.Random``, so that a seed gives the same files on every machine.
+"""
+
+from __future__ import annotations
+
+import random
+import typing as t
+
+from .corpus import Case
+
+# One item a line would be 600 lines.
+# fmt: off
+NAMES = [
+    "all", "sameuser", "samerole", "samegroup", "replication", "postgres", "alice", "bob", "d1", "app", "orders", "x", "ALL", "All",
+    "+grp", "+", "+all", "+/x", "samehost", "samenet", "a b", "a,b", "a#b", 'a"b', "", "é", "naïve", "日本", "@", "a@b", "a\\b", "'all'",
+    "local", "host", "trust", "include", "a=b", "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn",
+    "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn", "\x0b", "a\x0cb", "\xa0", "-", "*", "$x", "%",
+]
+PLAIN = [
+    "all", "all", "all", "alice", "app", "d1", "postgres", "orders", "replication", "sameuser", "+grp",
+]
+REGEXES = [
+    "/", "/^a", "/^a.*$", "/^db[0-9]+$", "/x{1,3}", "/(a|b)c?", "/(", "/)", "/[", "/]", "/{", "/}", "/a{", "/a{1", "/a{2,1}",
+    "/a{1}{2}", "/*", "/+", "/?", "/a**", "/a++", "/a|", "/|a", "/||", "/()", "/(?:a)", "/(?i)ab", "/(?x) a # c", "/(?=a)b", "/(?!a)b",
+    "/(?<=a)b", "/\\d\\w\\s", "/\\m a\\M", "/\\y", "/\\1", "/(a)\\1", "/(a)\\2", "/\\", "/\\q", "/\\x41", "/\\u00e9", "/\\U0001F600",
+    "/\\cA", "/\\0", "/[[:alpha:]]", "/[[:nope:]]", "/[a-z]", "/[z-a]", "/[^a]", "/[]a]", "/[^]a]", "/[a-]", "/[--a]", "/[[.hyphen.]]",
+    "/[[=a=]]", "/[[.x.]]", "/***=a+b", "/***:a+", "/***a", "/^^a", "/a$$", "/^*", "/$*", "/(^)*", "/a*?", "/a+?", "/a??", "/a{1,2}?",
+    "/.{256}", "/.{255}", "/a{0}", "/\\A\\Z", "/a\\Z*", "/[\\d]", "/[\\w-a]", "/[a\\]b]", "/[\\D]", "/\\_", "/\\e\\t", "/\\B\\b", "/é",
+    "/[é]", "/日?", "/(?", "/(?a", "/(*)", "/(+)", "/a{1,2", "/a{,2}", "/a{x}", "/{1}", "/a{1,2}{3}", "/((((((a))))))", "/(?:", "/(?:a",
+    "/a(?#c)b", "/[[:<:]]a[[:>:]]", "/(?b)a\\(b", "/(?e)a{1}", "/(?q)a(b", "/(?n)^a.$", "/(?z)a", "/(?ic)A", "/\\12", "/\\012", "/\\x",
+    "/\\xg", "/\\u12", "/[\\x41-\\x43]", "/\\ca", "/\\c", "/[a", "/[a-", "/[[:",
+]
+REGEX_PIECES = [
+    "a", "b", "c", ".", "\\d", "\\w", "[a-c]", "[^x]", "(", ")", "(?:", "|", "*", "+", "?", "{2}", "{1,3}", "{,2}", "^", "$", "[", "]",
+    "\\", "\\1", "[[:digit:]]", "é", "\\.", "-", "{", "}",
+]
+TYPES = [
+    "local", "host", "host", "host", "hostssl", "hostnossl", "hostgssenc", "hostnogssenc",
+]
+ODD_TYPES = [
+    "Local", "HOST", "hosts", "", "#", "local,host", "hostssl,", "localhost", '"local"', 'lo"cal"', "include", "\ufefflocal",
+    "loc\\al",
+]
+ASPECTS = frozenset({"type", "quotes", "names", "address", "method", "options", "blanks", "structure"})
+OPTION_METHODS = ["peer", "ident", "cert", "gss", "pam", "ldap", "ldap", "ldap", "radius", "radius", "oauth", "trust"]
+GOOD_ADDRESSES = [
+    "all", "samehost", "samenet", "0.0.0.0/0", "::/0", "127.0.0.1/32", "::1/128", "10.0.0.0/8", "192.168.1.7/24", "localhost",
+    ".example.com", "::ffff:1.2.3.4/96", "2001:DB8::/32", "1.2.3.4", "::1", "127.1/32", "0/0",
+]
+METHODS = [
+    "trust", "reject", "md5", "password", "scram-sha-256", "ident", "peer", "cert", "gss", "sspi", "pam", "ldap", "bsd", "radius",
+    "oauth",
+]
+ODD_METHODS = [
+    "Trust", "scram", "none", "crypt", "krb5", "gssapi", "", "md5,trust", "trust,", '"trust"', "implicit reject", "scram-sha-256-plus",
+    "uaImplicit",
+]
+ADDRESSES = [
+    "all", "samehost", "samenet", '"all"', '"samehost"', "0.0.0.0/0", "::/0", "127.0.0.1/32", "::1/128", "10.0.0.0/8", "10/8", "127/8",
+    "0/0", "192.168.1.7/24", "fe80::1%lo/64", "fe80::1%1/64", "::1%lo/128", "fe80::1%nope/64", "::ffff:1.2.3.4/96", "::ffff:0:0/96",
+    "2001:DB8::/32", "1.2.3.4", "::1", "fe80::", "localhost", ".example.com", "*.example.com", "example.com", "300.1.1.1", "1.2.3.4.5",
+    "1.2.3", "a_b", '"a b"', '""', ".", "ALL", "127.0.0.1.", "127.1/32", "0x7f.1/32", "2130706433/32", "010.0.0.1/32", "08.0.0.1/32",
+    "0x7f000001/8", "1.2.3.4/", "/8", "/", "1.2.3.4/33", "::/129", "1.2.3.4/-1", "1.2.3.4/+8", "1.2.3.4/08", '"1.2.3.4/ 8"',
+    '"1.2.3.4/8 "', "1.2.3.4/0x8", "1.2.3.4/8x", "1.2.3.4/8/8", "1.2.3.4/255.255.0.0", "example.com/24", ".x/8", "all/0", "samehost/8",
+    "1.2.3.4/99999999999999999999", "1.2.3.4/4294967304", "[::1]/128", "::/00", "1::2::3/64", ":::/0", "12345::/16", "::1.2.3.4/128",
+    "::1.2.3.400/128", "1.2.3.4,5.6.7.8", "1.2.3.4/8,all", "@", "256.1/8", "1..2/8", "0b1/8", "1.65536/8", "4294967295/32",
+    "4294967296/32", "1.2.3.256/8", "1.16777215/8", "1.16777216/8", "1.2.65535/8", "0xffffffff/8", "0x/8", "00/8", "1.0x2.03.4/8",
+    "127.0.0.1%lo/8", "::%/0", "fe80::1%/64", "fe80::1%0/64", "fe80::1%99/64", "::1%1/128", "ff02::1%lo/16", "fe80::1%lo%lo/64",
+    "0:0:0:0:0:0:0:0/0", "1:2:3:4:5:6:7::/64", "1:2:3:4:5:6:7:8:9/64", "::1:2:3:4:5:6:7/64", "1:2:3:4:5:6:1.2.3.4/64", "00001::/16",
+    "é.example", "10.0.0.0 /8", "10.0.0.0/ 8", "a/b/c", "1.2.3.4/\x0b8",
+]
+MASKS = [
+    "255.255.255.0", "255.255.255.255", "0.0.0.0", "255.0.255.0", "24", "255.255.255", "ffff::", "ffff:ffff:ffff:ffff::", "::", "0",
+    "all", "trust", "255.256.0.0", "", "0xffffff00", "037777777400", "255.255.255.0/24", "255.255.255.0,1", "4294967040", "::ffff:0:0",
+    "1.2.3.4%lo", "ffff::%lo", "localhost",
+]
+OPTIONS = [
+    "map", "clientcert", "clientname", "pamservice", "pam_use_hostname", "krb_realm", "include_realm", "compat_realm", "upn_username",
+    "ldapurl", "ldaptls", "ldapscheme", "ldapserver", "ldapport", "ldapbinddn", "ldapbindpasswd", "ldapsearchattribute",
+    "ldapsearchfilter", "ldapbasedn", "ldapprefix", "ldapsuffix", "radiusservers", "radiussecrets", "radiusports", "radiusidentifiers",
+    "issuer", "scope", "validator", "delegate_ident_mapping", "radiusserver", "Map", "nope", "", "ldapsearchScope", "clientcert ",
+]
+OWN_OPTIONS: dict[str, list[str]] = {
+    "ldap": [
+        "ldapurl", "ldaptls", "ldapscheme", "ldapserver", "ldapport", "ldapbinddn", "ldapbindpasswd", "ldapsearchattribute",
+        "ldapsearchfilter", "ldapbasedn", "ldapprefix", "ldapsuffix",
+    ],
+    "radius": ["radiusservers", "radiussecrets", "radiusports", "radiusidentifiers"],
+    "oauth": ["issuer", "scope", "validator", "delegate_ident_mapping", "map"],
+    "gss": ["krb_realm", "include_realm", "map"],
+    "sspi": ["krb_realm", "include_realm", "map", "compat_realm", "upn_username"],
+    "pam": ["pamservice", "pam_use_hostname"],
+    "peer": ["map"],
+    "ident": ["map"],
+    "cert": ["map", "clientcert", "clientname"],
+}
+VALUES: dict[str, list[str]] = {
+    "clientcert": ["verify-ca", "verify-full", "1", "0", "no-verify", "", "Verify-ca", "yes"],
+    "clientname": ["CN", "DN", "cn", ""],
+    "ldapurl": [
+        "ldap://h", "ldap://h/dc=a", "ldap://h:1389/dc=a?uid?sub", "ldaps://h/dc=a?uid,cn?one?(x=y)", "ldapi://h", "http://h/", "nope",
+        "", "ldap:///dc=a", "ldap://", "ldap://h:x/", "ldap://h/dc=a??base", "ldap://h/dc=a?uid?two", "ldap://h/a?b?sub?c?d",
+        "LDAP://H/dc=a", "ldap://[::1]:5/dc=a", "ldap://h/dc%3Da", "ldap://h/%zz", "ldap://h/dc=a?uid?sub?(a=b)?ext",
+        "ldap://h/dc=a?uid?SUB", "<ldap://h/dc=a>", "URL:ldap://h/", "ldap://h1 h2/", "ldap://h:0",
+    ],
+    "ldaptls": ["1", "0", "true", ""],
+    "ldapscheme": ["ldap", "ldaps", "ldapi", "LDAP", ""],
+    "ldapport": ["389", "0", "-5", "389x", "x", "", "70000", " 389", "+1", "99999999999", "4294967296", "0x10", "2147483648"],
+    "ldapsearchfilter": ["(uid=$username)", "", "x"],
+    "radiusservers": [
+        "127.0.0.1", "127.0.0.1,::1", '"127.0.0.1", 10.0.0.1', "", ",", "127.0.0.1,", "127.0.0.1 10.0.0.1", '"127.0.0.1',
+        " 127.0.0.1 ", '""', "10",
+    ],
+    "radiussecrets": ["s", "s,t", 's,"t,u"', "", "S,T", "s,", '"a""b"', '""', "s t", '"s" t', "é", "s,t,u"],
+    "radiusports": ["1812", "1812,1813", "x", "0", "-1", "", "1812,x", " 1812", "1812x", "99999", '""', "1,2,3"],
+    "radiusidentifiers": ["a", "a,b", "", "a,", "A b", "1,2,3"],
+    "include_realm": ["0", "1", "on", ""],
+    "pam_use_hostname": ["1", "0", "on"],
+    "delegate_ident_mapping": ["1", "0", "true", ""],
+    "validator": ["myval", "other", ""],
+    "compat_realm": ["1", "0"],
+    "upn_username": ["1", "0"],
+}
+BLANKS = [
+    " ", " ", " ", " ", "  ", "\t", " \t ", "\r", " \r ", " , ", " ,", "\x0b", "\x0c", "\xa0",
+]
+ENDS = ["\n"] * 12 + [
+    "\r\n", "\r\n", "\r\r\n", "\\\n", "\\\r\n", "\\ \n", "\\\\\n", "\n\n", "\r", "\x00\n", "\x00x\n", ",\n", '"\n',
+]
+COMMENTS = [
+    "# note", "#", " # x \\", "#local all all trust", '# "quote', "  ", "\t", ",", ",,,", '"', "\\", "\ufeff", "\r", '""', "#\x00",
+    "# é",
+]
+SPICE = [
+    b'"', b',', b'#', b'\\', b'\n', b'\r', b'\r\n', b'\\\n', b'\x00', b' ', b'\t', b'@', b'/', b'+', b'=', b'\xff', b'\x80', b'\xc3',
+    b'""', b'%', b'.', b':', b'\x0b', b'\x0c',
+]
+# fmt: on
+
+
+class Generator:
+    """Draws cases for one major from a seed."""
+
+    def __init__(self, seed: int, major: int) -> None:
+        self.rng = random.Random(seed)
+        self.major = major
+        self.odd = ASPECTS
+
+    def chance(self, one_in: float) -> bool:
+        return self.rng.random() < 1 / one_in
+
+    def draw_oddity(self) -> None:
+        """Choose what the next record is odd in: usually one or two things, so that the rest does not hide them."""
+        self.odd = ASPECTS if self.chance(10) else frozenset(self.rng.sample(sorted(ASPECTS), self.rng.choice([0, 1, 1, 2])))
+
+    # --- tokens and fields ------------------------------------------------------------------------------------------
+
+    def written(self, text: str) -> str:
+        """A token as text: bare, or quoted in one of the ways that mean the same or nearly so."""
+        if "quotes" not in self.odd:
+            return text if text and not set(text) & set(' \t\r,#"@') else '"' + text.replace('"', '""') + '"'
+        needs = text == "" or any(c in text for c in ' \t\r,#"') or text.startswith("@")
+        doubled = text.replace('"', '""')
+        roll = self.rng.random()
+        if roll < (0.25 if needs else 0.80):
+            return text
+        if roll < 0.93:
+            return f'"{doubled}"'
+        cut = self.rng.randint(0, len(text))
+        one, other = text[:cut].replace('"', '""'), text[cut:].replace('"', '""')
+        return self.rng.choice(
+            [
+                f'{text[:cut]}"{other}"',
+                f'"{one}"{text[cut:]}',
+                f'""{text}',
+                f'{text[:cut]}""{text[cut:]}',
+                f'"{text}',
+                f'{text}"',
+                f"'{text}'",
+            ]
+        )
+
+    def name(self) -> str:
+        roll = self.rng.random()
+        if roll < 0.55 or "names" not in self.odd:
+            return self.rng.choice(PLAIN)
+        if roll < 0.80:
+            return self.rng.choice(NAMES)
+        if roll < 0.95:
+            return self.regex()
+        return "".join(self.rng.choice('ab+@/,"#= \\é') for _ in range(self.rng.randint(0, 6)))
+
+    def regex(self) -> str:
+        if self.chance(2):
+            return self.rng.choice(REGEXES)
+        return "/" + "".join(self.rng.choice(REGEX_PIECES) for _ in range(self.rng.randint(1, 7)))
+
+    def field(self, draw: t.Callable[[], str]) -> str:
+        count = 1 if self.chance(1.3) else self.rng.randint(1, 4)
+        glue = self.rng.choice([",", ",", ",", ", ", " ,", ",,", ",\\\n"]) if "blanks" in self.odd else ","
+        return glue.join(draw() for _ in range(count))
+
+    def names(self) -> str:
+        return self.field(lambda: self.written(self.name()))
+
+    def number(self) -> str:
+        return self.rng.choice(
+            [
+                str(self.rng.randint(0, 300)),
+                hex(self.rng.randint(0, 300)),
+                "0" + oct(self.rng.randint(0, 300))[2:],
+                str(self.rng.randint(0, 2**33)),
+            ]
+        )
+
+    def address(self) -> str:
+        roll = self.rng.random()
+        if "address" not in self.odd:
+            return self.rng.choice(GOOD_ADDRESSES)
+        if roll < 0.75:
+            return self.rng.choice(ADDRESSES)
+        if roll < 0.88:
+            dotted = ".".join(self.number() for _ in range(self.rng.randint(1, 5)))
+            return dotted + self.rng.choice(["", "/8", "/32", "/0", f"/{self.rng.randint(0, 40)}"])
+        groups = [self.rng.choice(["", "0", "1", "ffff", "db8", "10.1.2.3", "%lo", "12345"]) for _ in range(self.rng.randint(2, 9))]
+        return ":".join(groups) + self.rng.choice(["", "/64", "/128", "/0", f"/{self.rng.randint(0, 140)}"])
+
+    # --- records -----------------------------------------------------------------------------------------------------
+
+    def option(self, method: str) -> str:
+        own = OWN_OPTIONS.get(method, ["map", "clientcert"])
+        name = self.rng.choice(own) if not self.chance(5) else self.rng.choice(OPTIONS)
+        value = self.rng.choice(VALUES.get(name, ["x", "", "a b", "a=b", "a,b", "é", '"', "1", "dc=a,dc=b"]))
+        roll = self.rng.random()
+        if "quotes" not in self.odd:
+            return self.written(f"{name}={value}")
+        if roll < 0.45 and not any(c in value for c in ' ,#"'):
+            return f"{name}={value}"
+        doubled = value.replace('"', '""')
+        if roll < 0.80:
+            return f'"{name}={doubled}"'
+        return self.rng.choice(
+            [
+                f'{name}="{doubled}"',
+                f'"{name}"={value}',
+                f"{name}={value}",
+                f"{name} = {value}",
+                name,
+                f'{name}"="{value}',
+                f'{name}="{value}',
+            ]
+        )
+
+    def pick(self, usual: list[str], odd: list[str], one_in: float) -> str:
+        return self.rng.choice(odd if self.chance(one_in) else usual)
+
+    def record(self) -> str:
+        """One record of pg_hba.conf, usually whole, with its oddities."""
+        self.draw_oddity()
+        kind = self.pick(TYPES, ODD_TYPES, 8) if "type" in self.odd else self.rng.choice(TYPES)
+        method = self.method()
+        if method == "peer" and kind != "local" and "method" not in self.odd:
+            method = "ident"
+        fields = [kind, self.names(), self.names()]
+        if kind != "local" or ("structure" in self.odd and self.chance(4)):
+            fields.append(self.address())
+            bare = "/" not in fields[-1] and fields[-1][:1].isdigit()
+            if bare or ("structure" in self.odd and self.chance(3)):
+                good = "ffff::" if ":" in fields[-1] else "255.255.0.0"
+                fields.append(self.rng.choice(MASKS) if "address" in self.odd else good)
+        fields.append(method if "quotes" not in self.odd else self.written(method))
+        fields += self.options(method)
+        if "structure" in self.odd:
+            roll = self.rng.randrange(4)
+            if roll == 0:
+                del fields[self.rng.randrange(len(fields)) :]
+            elif roll == 1:
+                fields.insert(self.rng.randint(0, len(fields)), self.written(self.rng.choice(NAMES)))
+        return self.joined(fields)
+
+    def method(self) -> str:
+        if "method" in self.odd:
+            return self.pick(METHODS, ODD_METHODS, 4)
+        return self.rng.choice(OPTION_METHODS if "options" in self.odd else ["trust", "md5", "scram-sha-256", "reject", "password", "peer"])
+
+    def options(self, method: str) -> list[str]:
+        """Options: what the method needs, and with them or instead of them anything."""
+        needed = {
+            "ldap": [self.rng.choice(["ldapprefix=x", "ldapsuffix=x", "ldapbasedn=x", '"ldapurl=ldap://h/dc=a"'])],
+            "radius": ["radiusservers=127.0.0.1", "radiussecrets=s"],
+            "oauth": ["issuer=i", "scope=s"],
+        }.get(method, [])
+        if "options" not in self.odd:
+            return needed
+        kept = [option for option in needed if not self.chance(5)]
+        drawn = [self.option(method) for _ in range(self.rng.choice([0, 1, 1, 2, 3, 5]))]
+        return [*kept, *drawn] if self.chance(2) else [*drawn, *kept]
+
+    def joined(self, fields: list[str]) -> str:
+        if "blanks" not in self.odd:
+            return " ".join(fields)
+        text = self.rng.choice(["", "", "", " ", "\t", ",", ", "])
+        for field in fields:
+            text += field + (" " if not self.chance(5) else self.rng.choice(BLANKS))
+        if self.chance(4):
+            text += self.rng.choice(COMMENTS)
+        if self.chance(4):
+            cut = self.rng.randint(0, len(text))
+            text = text[:cut] + self.rng.choice(["\\\n", "\\\r\n", "\\", "\r", "\0", '"', "#", "\x1c", "\x85"]) + text[cut:]
+        return text
+
+    def mapping(self) -> str:
+        """One record of pg_ident.conf."""
+        self.draw_oddity()
+        fields = [self.written(self.rng.choice(["m", "m", "map", "M", "all", "/m", "include", "@", "", "a b", "+m"]))]
+        systems = ["root", "nobody", "alice", "all", "+grp", "/^(.*)@x$", "/^a", "/(.)(.)", "/", "", "é", "a b", "a,b", *REGEXES[10:40]]
+        targets = ["alice", "bob", "all", "+grp", "\\1", "x\\1y\\1", "/^a", "/", "", "+", "\\2", '"all"', *REGEXES[:30]]
+        fields += [self.written(self.rng.choice(systems)), self.written(self.rng.choice(targets))]
+        if self.chance(8):
+            fields[self.rng.randrange(3)] = self.names()
+        if self.chance(10):
+            del fields[self.rng.randrange(3) :]
+        if self.chance(10):
+            fields.append("extra")
+        return self.joined(fields)
+
+    # --- files -------------------------------------------------------------------------------------------------------
+
+    def file(self, kind: str, names: list[str], lines: int) -> bytes:
+        """A file's bytes; ``names`` are the companions that it may mention."""
+        out = ""
+        for _ in range(lines):
+            roll = self.rng.random()
+            if roll < 0.12:
+                out += self.rng.choice(COMMENTS)
+            elif roll < 0.20 and names:
+                out += self.inclusion(names)
+            elif roll < 0.28 and names:
+                out += f"local {self.at(names)} all trust" if kind == "hba" else f"m {self.at(names)} alice"
+            else:
+                out += self.record() if kind == "hba" else self.mapping()
+            out += self.rng.choice(ENDS) if self.chance(2) else "\n"
+        if self.chance(3):
+            out = out.rstrip("\n")
+        return self.seasoned(out.encode("utf-8", "surrogatepass"))
+
+    def seasoned(self, raw: bytes) -> bytes:
+        if self.chance(6):
+            cut = self.rng.randint(0, len(raw))
+            raw = raw[:cut] + self.rng.choice(SPICE) + raw[cut:]
+        return raw
+
+    def at(self, names: list[str]) -> str:
+        token = f"@{self.rng.choice(names)}"
+        return self.rng.choice(
+            [token, token, f'@"{token[1:]}"', f'"{token}"', f"x,{token}", f"{token},{token}", f"{token},y", f'{token[:2]}"{token[2:]}"']
+        )
+
+    def inclusion(self, names: list[str]) -> str:
+        word = self.rng.choice(
+            ["include", "include", "include_if_exists", "include_dir", "include_dir", "Include", '"include"', "include_nope"]
+        )
+        target = self.rng.choice(
+            [*names, "d", "d", "missing", "missing.d", ".", "..", '""', "./a.conf", "sub/../a.conf", "d/a.conf,b.conf", "@a.txt"]
+        )
+        tail = self.rng.choice(["", "", "", " # c", " x", ",", ",x", " "])
+        return f"{word} {self.written(target) if self.chance(4) else target}{tail}"
+
+    def companions(self, kind: str) -> tuple[dict[str, bytes], list[str]]:
+        files: dict[str, bytes] = {}
+        names = [
+            "a.txt",
+            "b.txt",
+            "a.conf",
+            "b c.conf",
+            "d/a.conf",
+            "d/10.conf",
+            "d/9.conf",
+            "d/.x.conf",
+            "d/y.CONF",
+            "d/n.conf~",
+            "d/conf",
+            "d/.conf",
+            "d/a.conf",
+            "sub/a.txt",
+        ]
+        later: list[str] = []
+        for name in self.rng.sample(names, self.rng.randint(1, 6)):
+            relative = (
+                later if self.major < 16 or not self.chance(6) else [*later, name]
+            )  # up to 15 a file that reads itself ends the server
+            if name.endswith(".txt"):
+                content = "".join(
+                    self.names() + self.rng.choice([" ", "\n", ",", "\n", "\r\n", "\\\n", "\n# c\n", "#"])
+                    for _ in range(self.rng.randint(0, 4))
+                )
+                if relative and self.chance(3):
+                    content += "@" + self.rng.choice(relative) + "\n"
+                files[name] = self.seasoned(content.encode("utf-8", "surrogatepass"))
+            else:
+                files[name] = self.file(kind, relative, self.rng.randint(0, 3))
+            later.append(name)
+        return files, later
+
+    def case(self, kind: str, name: str) -> Case:
+        """A case from the grammar."""
+        files: dict[str, bytes] = {}
+        names: list[str] = []
+        if self.chance(3):
+            files, names = self.companions(kind)
+            names = [*names, "missing.txt", "sub", "d"]
+        chmod = {self.rng.choice(sorted(files)): 0} if files and self.chance(8) else {}
+        symlinks = {}
+        if files and self.chance(10):
+            symlinks = {
+                self.rng.choice(["d/l.conf", "l.txt", "d/s.conf"]): self.rng.choice(["../a.txt", "nowhere", "a.conf", "..", "/dev/null"])
+            }
+        ssl = not self.chance(8)
+        text = self.file(kind, names, self.rng.randint(1, 5))
+        return Case(name, kind, text, ssl=ssl, files=files, chmod=chmod, symlinks=symlinks)
+
+    def mutated(self, cases: list[Case], name: str) -> Case:
+        """A corpus case with a few bytes, lines or fields changed, or two of them spliced."""
+        base = self.rng.choice(cases)
+        raw = base.text
+        for _ in range(self.rng.choice([1, 1, 1, 2, 3, 6])):
+            raw = self.mutation(raw, cases, base.kind)
+        files = dict(base.files)
+        if files and self.chance(2):
+            victim = self.rng.choice(sorted(files))
+            files[victim] = self.mutation(files[victim], cases, base.kind)
+        return base._replace(name=name, text=raw, files=files, outcomes=())
+
+    def mutation(self, raw: bytes, cases: list[Case], kind: str) -> bytes:
+        position = self.rng.randint(0, len(raw))
+        length = self.rng.choice([1, 1, 1, 2, 3, 8])
+        roll = self.rng.randrange(8)
+        if roll == 0:
+            return raw[:position] + raw[position + length :]
+        if roll == 1:
+            return raw[:position] + self.rng.choice(SPICE) + raw[position:]
+        if roll == 2:
+            return raw[:position] + self.rng.choice(SPICE) + raw[position + length :]
+        if roll == 3:
+            return raw[:position] + bytes([self.rng.randrange(256)]) + raw[position + 1 :]
+        if roll == 4:
+            other = self.rng.choice([case for case in cases if case.kind == kind]).text
+            cut = self.rng.randint(0, len(other))
+            return raw[:position] + other[cut : cut + 200] if self.chance(2) else raw + other
+        if roll == 5:
+            words = raw.split(b" ")
+            one, two = self.rng.randrange(len(words)), self.rng.randrange(len(words))
+            words[one], words[two] = words[two], words[one]
+            return b" ".join(words)
+        if roll == 6:
+            words = raw.split(b" ")
+            where = self.rng.randrange(len(words))
+            words[where] = self.rng.choice([self.names, self.address, self.record, self.regex])().encode("utf-8", "surrogatepass")
+            return b" ".join(words)
+        lines = raw.split(b"\n")
+        where = self.rng.randrange(len(lines))
+        return b"\n".join([*lines[:where], *lines[where:][:1], *lines[where:]])
