@@ -22,7 +22,7 @@ from functools import lru_cache
 from .model import Field, Server, Token, decode, encode
 
 LINE_TOO_LONG = "authentication file line too long"
-TOKEN_TOO_LONG = "authentication file token too long"
+TOKEN_TOO_LONG = "authentication file token too long"  # noqa: S105 - a message
 
 _FIRST_LONG_MINOR = {12: 16, 13: 12, 14: 9, 15: 4}
 """Minor release (August 2023) since which a token may have 10,239 bytes instead of 255."""
@@ -76,10 +76,7 @@ def _long_limits(server: Server) -> bool:
 
 def logical_lines(raw: bytes, server: Server) -> list[LogicalLine]:
     """Split a file into logical lines; their spans cover every byte of ``raw``, in order and without overlap."""
-    if b"\0" in raw:
-        physical = _chunks_with_nul(raw, server)
-    else:
-        physical = _chunks(raw, chunk_limit(server))
+    physical = _chunks_with_nul(raw, server) if b"\0" in raw else _chunks(raw, chunk_limit(server))
     if server.major < 14 or b"\\" not in raw:
         return physical
     return _join_continuations(physical)
@@ -95,7 +92,8 @@ def _chunks(raw: bytes, limit: int | None) -> list[LogicalLine]:
     for index, piece in enumerate(pieces):
         end = start + len(piece) + (index != last)
         if limit is not None and end - start >= limit:
-            number = _break_long(raw, start, end, limit, number, lines)
+            _break_long(raw, start, end, limit, lines)
+            number = len(lines)
         elif end > start:
             number += 1
             append(LogicalLine(decode(piece).rstrip("\r"), number, number, start, end))
@@ -103,15 +101,14 @@ def _chunks(raw: bytes, limit: int | None) -> list[LogicalLine]:
     return lines
 
 
-def _break_long(raw: bytes, start: int, end: int, limit: int, number: int, lines: list[LogicalLine]) -> int:
+def _break_long(raw: bytes, start: int, end: int, limit: int, lines: list[LogicalLine]) -> None:
     """Add the chunks of one over-long physical line. A full chunk is an error; what follows it is read as the next line."""
     while start < end:
-        number += 1
+        number = len(lines) + 1
         stop = min(end, start + limit)
         text = decode(raw[start:stop]).rstrip("\r\n")
         lines.append(LogicalLine(text, number, number, start, stop, LINE_TOO_LONG if stop - start == limit else None))
         start = stop
-    return number
 
 
 def _chunks_with_nul(raw: bytes, server: Server) -> list[LogicalLine]:
