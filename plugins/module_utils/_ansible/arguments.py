@@ -1,0 +1,28 @@
+# Copyright (c) 2026 The pgops.access developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# This module util is PRIVATE to the collection.
+"""Argument specifications that modules share. The texts that belong to them are in plugins/doc_fragments."""
+
+from __future__ import annotations
+
+import typing as t
+
+SSL_MODES = ["allow", "disable", "prefer", "require", "verify-ca", "verify-full"]
+
+
+def connection_options() -> dict[str, dict[str, t.Any]]:
+    """How to reach a server: the names that community.postgresql made known, without its deprecated aliases."""
+    return {
+        "login_host": {"type": "str"},
+        "login_port": {"type": "int", "default": 5432},
+        "login_unix_socket": {"type": "str"},
+        "login_user": {"type": "str", "default": "postgres"},
+        "login_password": {"type": "str", "no_log": True},
+        "login_db": {"type": "str"},
+        "ssl_mode": {"type": "str", "default": "prefer", "choices": list(SSL_MODES)},
+        "ca_cert": {"type": "path", "aliases": ["ssl_rootcert"]},
+        "ssl_cert": {"type": "path"},
+        "ssl_key": {"type": "path"},
+    }
