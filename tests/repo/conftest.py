@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -24,7 +23,12 @@ def root() -> Path:
 def tracked(root: Path) -> list[Path]:
     """Every file that git knows (or that would be added), relative to the root."""
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=root, check=True, capture_output=True, text=True, env=os.environ
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=root,
+        check=True,
+        capture_output=True,
+        text=True,
+        env=os.environ,
     ).stdout.splitlines()
     files = [Path(name) for name in listed if (root / name).is_file()]
     assert len(files) > 50, "git ls-files answered too little: the tests below would prove nothing"

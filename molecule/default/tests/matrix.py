@@ -15,15 +15,8 @@ METHODS = ["", "md5", "scram-sha-256", "password", "reject", "trust", "plaintext
 # A word that is no boolean closes access; unset means true.
 OPEN = {"": True, "true": True, "false": False, "perhaps": False}
 # Unset, unknown, and trust without EXTERNAL_ACCESS_ALLOW_INSECURE are md5.
-EFFECTIVE = {
-    "": "md5",
-    "md5": "md5",
-    "scram-sha-256": "scram-sha-256",
-    "password": "password",
-    "reject": "reject",
-    "trust": "md5",
-    "plaintext": "md5",
-}
+EFFECTIVE = {name: name for name in ("md5", "scram-sha-256", "password", "reject")}
+EFFECTIVE.update({"": "md5", "trust": "md5", "plaintext": "md5"})
 # What goes over the wire, in libpq's words for require_auth: an md5 rule runs SCRAM for a role whose verifier is SCRAM.
 WIRE = {
     ("md5", "with_md5"): "md5",

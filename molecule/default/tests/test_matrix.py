@@ -39,7 +39,7 @@ def test_from_this_host(cell: Cell, family: str) -> None:
             # The client library refuses any other exchange, so success proves the method, not only the login.
             parameters["require_auth"] = expected
         try:
-            with psycopg2.connect(**parameters) as connection, connection.cursor() as cursor:
+            with psycopg2.connect(**parameters, connect_timeout=10) as connection, connection.cursor() as cursor:
                 cursor.execute("select session_user, family(inet_client_addr())")
                 assert cursor.fetchone()[0] == role
             connection.close()
