@@ -1,0 +1,625 @@
+# Copyright (c) 2026 The pgops.access developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# This module util is PRIVATE to the collection.
+"""What a change of rules does to clients: the complete and minimal difference in access, symbolic and not sampled.
+
+A client is a point: transport, physical replication or not, database, user, address, and what else rules ask about it (its
+memberships, whether its name matches a regular expression, the host name of its address). :func:`effect` returns disjoint
+products of sets of such points; each differs in outcome between the two lists, every differing point lies in exactly one, and
+no two of them with the same deciding rules could be written as one.
+
+How: uncommon rules bound what can differ (:func:`effect_rules.merged`). The plane of databases and users is cut into cells
+only where a rule names both, or names one and leaves the other open; inside a cell one sweep over the address line finds the
+first match of both lists. Time is n log n in the rules when each changed rule meets a bounded number of others; it grows with
+the product of (names in rules for any database) and (databases with rules for any user), and with the number of changes found.
+"""
+
+from __future__ import annotations
+
+import bisect
+import heapq
+import typing as t
+
+from . import model
+from .access_change import AccessChange, Answer, describe_names, describe_places
+from .effect_rules import AFTER, BEFORE, TRANSPORTS, Box, Item, Reading, merged
+from .effect_space import (
+    ADDRESS,
+    ALWAYS,
+    DATABASE,
+    EVERY_NAME,
+    NEVER,
+    USER,
+    V6_FIRST,
+    AddressSet,
+    EffectTooComplex,
+    Fact,
+    NameSet,
+    Node,
+    address_set,
+    matches_pattern,
+    merge_spans,
+)
+
+__all__ = ["AccessChange", "EffectTooComplex", "effect"]
+
+BOTH = BEFORE | AFTER
+NOBODY = -1
+ANY_RELATION = frozenset({"same", "member", "none"})
+"""How the database's name relates to the user: its own name; a role (not itself) that the user is a member of; neither."""
+SAME, NOT_SAME = frozenset({"same"}), frozenset({"member", "none"})
+NO_NAME = NameSet(NEVER)
+MAX_MASK_CASES = 4096
+
+Entry = t.Tuple[Box, Node]
+Found = t.Tuple[int, int, int, int, Node]
+"""Deciding items (or NOBODY) before and after, the span, and when."""
+
+
+class Piece(t.NamedTuple):
+    """One product of sets with the items that decide it; items are positions in the merged sequence."""
+
+    before: int
+    after: int
+    replication: bool
+    addresses: AddressSet
+    transports: frozenset[str]
+    relation: frozenset[str]
+    databases: NameSet
+    users: NameSet
+
+
+def effect(
+    before: t.Sequence[model.Rule],
+    after: t.Sequence[model.Rule],
+    *,
+    server: model.Server,
+    roles: t.Sequence[model.Role] | None = None,
+    interfaces: t.Sequence[tuple[int, int, int]] | None = None,
+) -> tuple[AccessChange, ...]:
+    """The difference in access between two lists of rules in load order.
+
+    With ``roles``, ``+role`` and ``samerole`` are resolved, and a name that is not in the list is a member of nothing;
+    without, being a member is a condition that a change states. ``interfaces`` (family, address, mask as integers) resolves
+    ``samehost`` and ``samenet`` likewise. Transports that the server cannot have (``ssl`` off, no GSSAPI) are left out.
+    A change of options that a client can notice counts, a change of deciding rule alone does not.
+    Raises :class:`EffectTooComplex` rather than approximate.
+    """
+    items = merged(before, after)
+    reading = Reading(server, roles, interfaces)
+    boxes = _relevant(reading, items)
+    solver = _Solver(reading, items)
+    pieces: list[Piece] = []
+    try:
+        for replication in (False, True):
+            some = [box for box in boxes if box.replication == replication]
+            if some:
+                pieces += solver.solve(some, replication)
+    except RecursionError as problem:
+        raise EffectTooComplex(
+            "the difference depends on several hundred undecidable conditions at once; give the list of roles"
+        ) from problem
+    return tuple(_change(reading, items, piece) for piece in sorted(pieces, key=lambda piece: _order(reading, piece)))
+
+
+# --- what has to be looked at ------------------------------------------------------------------------------------------
+
+
+def _relevant(reading: Reading, items: list[Item]) -> list[Box]:
+    """The boxes of uncommon items, and of common ones those that meet them."""
+    boxes = [box for item in items if item.sides != BOTH for box in reading.boxes(item)]
+    hulls = [_Hull([box for box in boxes if box.replication == replication]) for replication in (False, True)]
+    if not boxes:
+        return []
+    for item in items:
+        if item.sides == BOTH:
+            boxes += [box for box in reading.boxes(item) if hulls[box.replication].meets(box)]
+    boxes.sort(key=lambda box: box.item.position)
+    return boxes
+
+
+class _Hull:
+    """Bounds of what the uncommon rules match, column by column."""
+
+    def __init__(self, boxes: t.Sequence[Box]) -> None:
+        self._transports: frozenset[str] = frozenset().union(*[box.transports for box in boxes])
+        self._databases = self._names([box.databases for box in boxes])
+        self._users = self._names([box.users for box in boxes])
+        spans = merge_spans(span for box in boxes for span in box.spans)
+        self._lows = [low for low, _high in spans]
+        self._highs = [high for _low, high in spans]
+
+    @staticmethod
+    def _names(sets: list[NameSet]) -> set[str] | None:
+        if any(names.default != NEVER for names in sets):
+            return None
+        return {name for names in sets for name in names.over}
+
+    def meets(self, box: Box) -> bool:
+        """Whether ``box`` may share a point with an uncommon rule."""
+        if box.transports.isdisjoint(self._transports):
+            return False
+        for names, some in ((box.databases, self._databases), (box.users, self._users)):
+            if some is not None and names.default == NEVER and some.isdisjoint(names.over):
+                return False
+        for low, high in box.spans:
+            at = bisect.bisect_right(self._lows, high) - 1
+            if at >= 0 and self._highs[at] >= low:
+                return True
+        return False
+
+
+# --- one sweep over the address line -----------------------------------------------------------------------------------
+
+
+class _Sweep:
+    """First matches of both lists for one cell of names, span by span of the address line."""
+
+    def __init__(self, reading: Reading, items: list[Item]) -> None:
+        self._space = reading.space
+        self._items = items
+        self._care: dict[t.Tuple[t.Any, ...], Node] = {}
+
+    def run(self, entries: list[Entry]) -> list[Found]:
+        """``entries`` in order of position; only where an uncommon item is present can anything differ."""
+        changed = merge_spans(span for box, _node in entries if box.item.sides != BOTH for span in box.spans)
+        if len(entries) == 1:
+            return self._alone(entries[0])
+        starts, cuts = self._events(entries, changed[0][0], changed[-1][1])
+        firm: dict[int, list[tuple[int, int]]] = {BEFORE: [], AFTER: []}
+        soft: list[tuple[int, int, Node]] = []
+        found: list[Found] = []
+        at = where = 0
+        for index in range(len(cuts) - 1):
+            low, high = cuts[index], cuts[index + 1] - 1
+            while at < len(starts) and starts[at][0] <= low:
+                _low, position, last, node = starts[at]
+                at += 1
+                if node == ALWAYS:
+                    for side in (BEFORE, AFTER):
+                        if self._items[position].sides & side:
+                            heapq.heappush(firm[side], (position, last))
+                else:
+                    soft.append((position, last, node))
+            while where < len(changed) and changed[where][1] < low:
+                where += 1
+            if where < len(changed) and changed[where][0] <= low:
+                soft = [entry for entry in soft if entry[1] >= low]
+                found += self._decide(low, high, _top(firm[BEFORE], low), _top(firm[AFTER], low), soft)
+        return found
+
+    def _alone(self, entry: Entry) -> list[Found]:
+        box, node = entry
+        item = box.item
+        first, second = (item.position, NOBODY) if item.sides == BEFORE else (NOBODY, item.position)
+        node = self._space.both(node, box.condition)
+        answers = [(low, high, self._settled(node, low, high)) for low, high in box.spans]
+        return [(first, second, low, high, found) for low, high, found in answers if found != NEVER]
+
+    def _events(self, entries: list[Entry], first: int, last: int) -> tuple[list[tuple[int, int, int, Node]], list[int]]:
+        starts: list[tuple[int, int, int, Node]] = []
+        cuts: set[int] = set()
+        for box, name_node in entries:
+            node = name_node if box.condition == ALWAYS else self._space.both(name_node, box.condition)
+            for low, high in box.spans:
+                if low <= last and high >= first:
+                    starts.append((max(low, first), box.item.position, high, node))
+                    cuts.add(max(low, first))
+                    cuts.add(min(high, last) + 1)
+        starts.sort()
+        return starts, sorted(cuts)
+
+    def _decide(self, low: int, high: int, first: int, second: int, soft: list[tuple[int, int, Node]]) -> list[Found]:
+        limit = len(self._items) if NOBODY in (first, second) else max(first, second)
+        stack = [(position, node) for position, _last, node in soft if position < limit]
+        if not stack:
+            return [(first, second, low, high, ALWAYS)] if self._differs(first, second) else []
+        stack += [(position, ALWAYS) for position in {first, second} if position != NOBODY]
+        stack.sort()
+        if all(self._items[position].sides == BOTH for position, _node in stack):
+            return []
+        results = []
+        for one, two, part in self._chain(stack):
+            node = self._settled(part, low, high)
+            if node != NEVER:
+                results.append((one, two, low, high, node))
+        return results
+
+    def _differs(self, first: int, second: int) -> bool:
+        if first == second:
+            return False
+        if NOBODY in (first, second):
+            return True
+        return self._items[first].outcome != self._items[second].outcome
+
+    def _chain(self, stack: list[tuple[int, Node]]) -> list[tuple[int, int, Node]]:
+        """Walk both lists at once: what is open on both sides, and what one side has decided and the other has not."""
+        space = self._space
+        open_ = ALWAYS
+        pending: dict[int, list[tuple[int, Node]]] = {BEFORE: [], AFTER: []}
+        found: list[tuple[int, int, Node]] = []
+        for position, node in stack:
+            sides = self._items[position].sides
+            for decided in (BEFORE, AFTER):
+                if sides & (BOTH ^ decided):
+                    left: list[tuple[int, Node]] = []
+                    for other, part in pending[decided]:
+                        pair = (other, position) if decided == BEFORE else (position, other)
+                        hit = space.both(part, node)
+                        if hit != NEVER and self._differs(*pair):
+                            found.append((*pair, hit))
+                        if hit != part:
+                            left.append((other, space.minus(part, node)))
+                    pending[decided] = left
+            if sides != BOTH:
+                fresh = space.both(open_, node)
+                if fresh != NEVER:
+                    pending[sides].append((position, fresh))
+            open_ = space.minus(open_, node)
+            if open_ == NEVER and not pending[BEFORE] and not pending[AFTER]:
+                break
+        found += [(position, NOBODY, node) for position, node in pending[BEFORE]]
+        found += [(NOBODY, position, node) for position, node in pending[AFTER]]
+        return found
+
+    def _settled(self, node: Node, low: int, high: int) -> Node:
+        """NEVER where the facts cannot hold together; else without what the others imply."""
+        if node <= ALWAYS:
+            return node
+        facts = tuple(fact for fact in self._space.support(node) if fact.axis == ADDRESS)
+        if not facts:
+            return node
+        masks = tuple(fact for fact in facts if fact.kind == "mask")
+        key = (facts, low, high) if masks else (facts,)
+        if key not in self._care:
+            others = [fact for fact in facts if fact.kind != "mask"]
+            self._care[key] = self._space.both(self._consistent(others), self._mask_cases(masks, low, high))
+        care = self._care[key]
+        if self._space.both(node, care) == NEVER:
+            return NEVER
+        return self._space.simplify(node, care)
+
+    def _consistent(self, facts: list[Fact]) -> Node:
+        """A client has one host name at most; an address of this host is in a network of this host."""
+        space = self._space
+        care = ALWAYS
+        for at, one in enumerate(facts):
+            for two in facts[:at]:
+                first, second = space.fact(one), space.fact(two)
+                if {one.kind, two.kind} == {"samehost", "samenet"}:
+                    host, net = (first, second) if one.kind == "samehost" else (second, first)
+                    care = space.minus(care, space.minus(host, net))
+                elif {one.kind, two.kind} <= {"host", "suffix"}:
+                    if two.kind == "suffix" and one.value.endswith(two.value):
+                        care = space.minus(care, space.minus(first, second))
+                    elif one.kind == "suffix" and two.value.endswith(one.value):
+                        care = space.minus(care, space.minus(second, first))
+                    else:
+                        care = space.minus(care, space.both(first, second))
+        return care
+
+    def _mask_cases(self, facts: tuple[Fact, ...], low: int, high: int) -> Node:
+        """Which truth values of non-contiguous masks occur between two addresses."""
+        if not facts:
+            return ALWAYS
+        bits, base = (32, 0) if facts[0].numbers[0] == 4 else (128, V6_FIRST)
+        cases: list[tuple[Node, list[tuple[int, int]], list[tuple[int, int]]]] = [(ALWAYS, [], [])]
+        for fact in facts:
+            pattern = (fact.numbers[1], fact.numbers[2])
+            node = self._space.fact(fact)
+            following = []
+            for case, wanted, unwanted in cases:
+                for holds in (True, False):
+                    more = ([*wanted, pattern], unwanted) if holds else (wanted, [*unwanted, pattern])
+                    if matches_pattern(low - base, high - base, more[0], more[1], bits):
+                        kept = self._space.both(case, node) if holds else self._space.minus(case, node)
+                        following.append((kept, *more))
+            cases = following
+            if len(cases) > MAX_MASK_CASES:
+                raise EffectTooComplex("too many non-contiguous netmasks overlap; write them as networks")
+        care = NEVER
+        for case, _wanted, _unwanted in cases:
+            care = self._space.either(care, case)
+        return care
+
+
+def _top(heap: list[tuple[int, int]], low: int) -> int:
+    while heap and heap[0][1] < low:
+        heapq.heappop(heap)
+    return heap[0][0] if heap else NOBODY
+
+
+# --- the plane of databases and users ----------------------------------------------------------------------------------
+
+
+class _Solver:
+    """From boxes to merged pieces."""
+
+    def __init__(self, reading: Reading, items: list[Item]) -> None:
+        self._reading = reading
+        self._space = reading.space
+        self._sweep = _Sweep(reading, items)
+
+    def solve(self, boxes: list[Box], replication: bool) -> list[Piece]:
+        """All pieces for physical replication clients, or for all others."""
+        pieces: list[Piece] = []
+        linked = False
+        for transports in _classes(boxes):
+            some = [box for box in boxes if not box.transports.isdisjoint(transports)]
+            plain = [box for box in some if not box.link]
+            links = {box.link for box in some if box.link}
+            if not links:
+                pieces += self._plane(plain, transports, replication, ANY_RELATION, None)
+                continue
+            linked = True
+            if "samerole" in links:
+                more = [box for box in some if box.link != "sameuser"]
+                pieces += self._plane(more, transports, replication, frozenset({"member"}), True)
+                pieces += self._plane(plain, transports, replication, frozenset({"none"}), False)
+            else:
+                pieces += self._plane(plain, transports, replication, frozenset({"member", "none"}), None)
+            pieces += self._diagonal(some, transports)
+        pieces = self._merge(pieces)
+        return self._merge(self._absorb(pieces)) if linked else pieces
+
+    def _plane(
+        self, boxes: list[Box], transports: frozenset[str], replication: bool, relation: frozenset[str], tie: bool | None
+    ) -> list[Piece]:
+        grid = _Grid(boxes, self._reading.groups if tie is not None else ())
+        pieces: list[Piece] = []
+
+        def emit(found: list[Found], databases: t.Callable[[Node], NameSet], users: t.Callable[[Node], NameSet]) -> None:
+            for (one, two, head, middle), spans in self._products(found).items():
+                places = address_set(self._space, spans)
+                pieces.append(Piece(one, two, replication, places, transports, relation, databases(head), users(middle)))
+
+        for user, databases, users in self._columns(grid):
+            emit(self._cell(grid, None, user, tie), databases, users)
+        for name in sorted(grid.cells):
+            if name in grid.full:
+                continue
+            for user in sorted(grid.cells[name]):
+                emit(self._cell(grid, name, user, tie), _one(name), _one(user))
+        for name in sorted(grid.full):
+            listed = sorted(grid.cells.get(name, set()) | grid.wild_users)
+            for user in listed:
+                emit(self._cell(grid, name, user, tie), _one(name), _one(user))
+            emit(self._cell(grid, name, None, tie), _one(name), self._others(self._reading.users.make, listed))
+        return pieces
+
+    def _columns(self, grid: _Grid) -> t.Iterator[tuple[str | None, t.Callable[[Node], NameSet], t.Callable[[Node], NameSet]]]:
+        """Databases without cells of their own for the user, user by user."""
+        owners: dict[str, set[str]] = {user: set() for user in grid.wild_users}
+        for name, users in grid.cells.items():
+            if name not in grid.full:
+                for user in users:
+                    owners.setdefault(user, set()).add(name)
+        make = self._reading.databases.make
+        rest = self._others(make, grid.full)
+        for user in sorted(owners):
+            yield user, self._others(make, grid.full | owners[user]) if owners[user] else rest, _one(user)
+        yield None, rest, self._others(self._reading.users.make, owners)
+
+    @staticmethod
+    def _others(make: t.Callable[[Node, dict[str, Node]], NameSet], excluded: t.Iterable[str]) -> t.Callable[[Node], NameSet]:
+        """Every name but some, as far as a condition goes; the same object for the same condition."""
+        gone = dict.fromkeys(excluded, NEVER)
+        made: dict[Node, NameSet] = {}
+
+        def build(node: Node) -> NameSet:
+            if node not in made:
+                made[node] = make(node, gone)
+            return made[node]
+
+        return build
+
+    def _cell(self, grid: _Grid, database: str | None, user: str | None, tie: bool | None) -> list[Found]:
+        """The sweep of one cell; None stands for a name that no relevant rule mentions in that place."""
+        if not grid.may_differ(database, user):
+            return []
+        space, reading = self._space, self._reading
+        entries: list[Entry] = []
+        for box in grid.candidates(database, user):
+            first = box.databases.default if database is None else reading.databases.value(box.databases, database)
+            if first == NEVER:
+                continue
+            second = box.users.default if user is None else reading.users.value(box.users, user)
+            if tie is not None and second > ALWAYS and database is not None:
+                second = space.settle(second, lambda fact: tie if fact == Fact(USER, "member", database) else None)
+            node = space.both(first, second) if first != ALWAYS else second
+            if node != NEVER:
+                entries.append((box, node))
+        if all(box.item.sides == BOTH for box, _node in entries):
+            return []
+        return self._sweep.run(entries)
+
+    def _products(self, found: list[Found]) -> dict[tuple[int, int, Node, Node], list[tuple[int, int, Node]]]:
+        products: dict[tuple[int, int, Node, Node], list[tuple[int, int, Node]]] = {}
+        for one, two, low, high, node in found:
+            if node == ALWAYS:
+                products.setdefault((one, two, ALWAYS, ALWAYS), []).append((low, high, ALWAYS))
+                continue
+            for head, tail in self._space.cut(node, DATABASE):
+                for middle, last in self._space.cut(tail, USER):
+                    products.setdefault((one, two, head, middle), []).append((low, high, last))
+        return products
+
+    def _diagonal(self, boxes: list[Box], transports: frozenset[str]) -> list[Piece]:
+        """Clients whose database carries the user's own name."""
+        space, reading = self._space, self._reading
+        named: dict[str, list[Box]] = {}
+        wild: list[Box] = []
+        for box in boxes:
+            for mentioned in {**box.databases.over, **box.users.over}:
+                named.setdefault(mentioned, []).append(box)
+            if NEVER not in (box.databases.default, box.users.default):
+                wild.append(box)
+        pieces: list[Piece] = []
+        rest = self._others(reading.users.make, named)
+        names: list[str | None] = [*sorted(named), None]
+        for name in names:
+            some = wild if name is None else [*wild, *named[name]]
+            entries: list[Entry] = []
+            for box in sorted({id(box): box for box in some}.values(), key=lambda box: box.item.position):
+                first = space.rename(box.databases.default if name is None else reading.databases.value(box.databases, name), USER)
+                second = box.users.default if name is None else reading.users.value(box.users, name)
+                if space.both(first, second) != NEVER:
+                    entries.append((box, space.both(first, second)))
+            if any(box.item.sides != BOTH for box, _node in entries):
+                for (one, two, _head, middle), spans in self._products(self._sweep.run(entries)).items():
+                    users = rest(middle) if name is None else NameSet(NEVER, {name: middle})
+                    places = address_set(space, spans)
+                    pieces.append(Piece(one, two, False, places, transports, SAME, EVERY_NAME, users))
+        return pieces
+
+    # --- merging ---
+
+    def _merge(self, pieces: list[Piece]) -> list[Piece]:
+        """Join pieces that differ in one column only, until no two do."""
+        before = -1
+        while len(pieces) != before:
+            before = len(pieces)
+            for column in (3, 4, 5, 6, 7):
+                groups: dict[t.Tuple[t.Any, ...], list[Piece]] = {}
+                for piece in pieces:
+                    groups.setdefault((piece[:column], piece[column + 1 :]), []).append(piece)
+                pieces = [group[0] if len(group) == 1 else self._joined(group, column) for group in groups.values()]
+        return pieces
+
+    def _joined(self, group: list[Piece], column: int) -> Piece:
+        first = group[0]
+        if column == 3:
+            return first._replace(addresses=address_set(self._space, [span for piece in group for span in piece.addresses]))
+        if column == 4:
+            return first._replace(transports=first.transports.union(*[piece.transports for piece in group]))
+        if column == 5:
+            return first._replace(relation=first.relation.union(*[piece.relation for piece in group]))
+        if column == 6:
+            return first._replace(databases=self._reading.databases.union([piece.databases for piece in group]))
+        return first._replace(users=self._reading.users.union([piece.users for piece in group]))
+
+    def _absorb(self, pieces: list[Piece]) -> list[Piece]:
+        """Where own-name clients fare as the rectangle around them does, the rectangle needs no exception."""
+        combine, space = self._reading.users.combine, self._space
+        own_names = {piece[:5]: piece for piece in pieces if piece.relation == SAME}
+        result: list[Piece] = []
+        for piece in pieces:
+            if piece.relation == NOT_SAME:
+                renamed = NameSet(
+                    space.rename(piece.databases.default, USER),
+                    {name: space.rename(node, USER) for name, node in piece.databases.over.items()},
+                )
+                inside = combine(space.both, renamed, piece.users)
+                own = own_names.get(piece[:5])
+                if inside == NO_NAME:
+                    result.append(piece._replace(relation=ANY_RELATION))
+                    continue
+                if own is not None and combine(space.minus, inside, own.users) == NO_NAME:
+                    own_names[piece[:5]] = own._replace(users=combine(space.minus, own.users, inside))
+                    result.append(piece._replace(relation=ANY_RELATION))
+                    continue
+            if piece.relation != SAME:
+                result.append(piece)
+        return result + [piece for piece in own_names.values() if piece.users != NO_NAME]
+
+
+class _Grid:
+    """Which cells of the plane have rules of their own.
+
+    A database that only rules for named users name differs from unnamed ones in those cells only; one that a rule for any
+    user names (``full``) differs everywhere.
+    """
+
+    def __init__(self, boxes: list[Box], forced: t.Collection[str]) -> None:
+        self.cells: dict[str, set[str]] = {}
+        self.full: set[str] = set(forced)
+        self.wild_users: set[str] = set()
+        self._by_database: dict[str, list[Box]] = {}
+        self._wild: list[Box] = []
+        self._wild_of: dict[str, list[Box]] = {}
+        for box in boxes:
+            for name in box.databases.over:
+                self._by_database.setdefault(name, []).append(box)
+                self.cells.setdefault(name, set()).update(box.users.over)
+                if box.users.default != NEVER:
+                    self.full.add(name)
+            if box.databases.default != NEVER:
+                self.wild_users.update(box.users.over)
+                for user in box.users.over:
+                    self._wild_of.setdefault(user, []).append(box)
+                if box.users.default != NEVER:
+                    self._wild.append(box)
+        self._changed_wild = any(box.item.sides != BOTH for box in self._wild)
+        self._changed_of = {user for user, some in self._wild_of.items() if any(box.item.sides != BOTH for box in some)}
+        self._changed_in = {name for name, some in self._by_database.items() if any(box.item.sides != BOTH for box in some)}
+
+    def may_differ(self, database: str | None, user: str | None) -> bool:
+        """Whether an uncommon rule can reach the cell."""
+        return self._changed_wild or user in self._changed_of or database in self._changed_in
+
+    def candidates(self, database: str | None, user: str | None) -> list[Box]:
+        """The boxes that can match in the cell, in order; a few that do not may be among them."""
+        lists = [self._wild]
+        if user is not None and user in self._wild_of:
+            lists.append(self._wild_of[user])
+        if database is not None and database in self._by_database:
+            lists.append(self._by_database[database])
+        lists = [some for some in lists if some]
+        if len(lists) <= 1:
+            return lists[0] if lists else []
+        unique = {id(box): box for some in lists for box in some}
+        return sorted(unique.values(), key=lambda box: box.item.position)
+
+
+def _one(name: str) -> t.Callable[[Node], NameSet]:
+    return lambda node: NameSet(NEVER, {name: node})
+
+
+def _classes(boxes: list[Box]) -> list[frozenset[str]]:
+    """Transports that no relevant rule tells apart."""
+    kinds = {box.transports for box in boxes}
+    groups: dict[frozenset[frozenset[str]], set[str]] = {}
+    for transport in TRANSPORTS:
+        mine = frozenset(kind for kind in kinds if transport in kind)
+        if mine:
+            groups.setdefault(mine, set()).add(transport)
+    return [frozenset(group) for group in groups.values()]
+
+
+# --- results -----------------------------------------------------------------------------------------------------------
+
+
+def _order(reading: Reading, piece: Piece) -> t.Tuple[t.Any, ...]:
+    decided = sorted(position for position in (piece.before, piece.after) if position != NOBODY)
+    transports = [TRANSPORTS.index(transport) for transport in sorted(piece.transports, key=TRANSPORTS.index)]
+    names = [_names_key(reading, names) for names in (piece.databases, piece.users)]
+    return (decided[0], piece.replication, names, transports, sorted(piece.relation), piece.addresses, decided)
+
+
+def _names_key(reading: Reading, names: NameSet) -> t.Tuple[t.Any, ...]:
+    return (len(reading.space.cubes(names.default)), sorted(names.over.items()))
+
+
+def _answer(item: Item | None, rule: model.Rule | None) -> Answer:
+    if item is None or rule is None:
+        return Answer("no_entry")
+    method, options = item.outcome
+    return Answer(method, options, rule.file, rule.line, rule.number)
+
+
+def _change(reading: Reading, items: list[Item], piece: Piece) -> AccessChange:
+    one = None if piece.before == NOBODY else items[piece.before]
+    two = None if piece.after == NOBODY else items[piece.after]
+    space = reading.space
+    return AccessChange(
+        transports=tuple(transport for transport in TRANSPORTS if transport in piece.transports),
+        replication=piece.replication,
+        databases=None if piece.replication else describe_names(space, piece.databases),
+        users=describe_names(space, piece.users),
+        relation=None if piece.relation == ANY_RELATION else tuple(sorted(piece.relation)),
+        addresses=describe_places(space, piece.addresses),
+        before=_answer(one, one.before if one else None),
+        after=_answer(two, two.after if two else None),
+    )
