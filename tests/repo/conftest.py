@@ -28,7 +28,6 @@ def tracked(root: Path) -> list[Path]:
         check=True,
         capture_output=True,
         text=True,
-        env=os.environ,
     ).stdout.splitlines()
     files = [Path(name) for name in listed if (root / name).is_file()]
     assert len(files) > 50, "git ls-files answered too little: the tests below would prove nothing"
