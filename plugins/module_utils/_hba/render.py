@@ -1,0 +1,164 @@
+# Copyright (c) 2026 The pgops.access developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# This module util is PRIVATE to the collection.
+"""Values → text: quotes exactly when needed, and every line read back before it is given out.
+
+What quoting means to the server (``src/backend/libpq/hba.c``, ``next_token`` and the token checks): quotes protect blanks, commas and
+``#``; a quote that stands before the first byte also takes the special meaning from keywords, ``+role`` and ``@file``, but not from
+the ``/`` of a regular expression. So a name that begins with ``/`` can, in 16 and later, only be written as a regular expression.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from . import catalog, comments
+from .errors import InvalidRule, NotRepresentable
+from .lexer import logical_lines, scan
+from .model import Field, LineError, Rule, Server, Token, encode
+from .parser import Host, Place, parse_fields
+
+if t.TYPE_CHECKING:
+    from .spec import RuleSpec
+
+Role = t.Literal["database", "user", "address", "netmask", "method", "option", "type", "map", "system-user"]
+
+_NEEDS_QUOTES = re.compile('[ \t\r,#"]')
+_REGEX_SPECIAL = re.compile(r"[][(){}.*+?^$|\\]")
+_KEYWORDS: dict[str, frozenset[str]] = {
+    "database": catalog.DATABASE_KEYWORDS,
+    "user": frozenset({"all"}),
+    "address": catalog.ADDRESS_KEYWORDS,
+}
+ANY_HOST = Host(resolve=lambda name: True)
+"""Whether a RADIUS server's name resolves is the server's business at load time, not a property of the text."""
+_WIDTHS = (8, 16, 16, 24)
+"""The columns of PostgreSQL's own sample: TYPE, DATABASE, USER, ADDRESS."""
+
+
+def quote_token(text: str, role: Role, server: Server, literal: bool = True) -> str:
+    """One token as it is written in a file.
+
+    With ``literal`` the text is a name, whatever it looks like: keywords, ``+`` and ``@`` are quoted, and a database or user name
+    that begins with ``/`` becomes an anchored, escaped regular expression (16 and later). Otherwise the text keeps its special meaning
+    (keyword, ``+role``, ``@file``, ``/regex``). Raises NotRepresentable for a line feed or NUL, and for an empty special token.
+    """
+    if literal and role in {"database", "user"} and text.startswith("/") and server.major >= catalog.REGEX_SINCE:
+        text = "/^" + _REGEX_SPECIAL.sub(r"\\\g<0>", text) + "$"
+    return render_token(Token(text, literal), role, server)
+
+
+def render_token(token: Token, role: Role, server: Server) -> str:
+    """A token as the server would have read it; ``quoted`` is kept where it means something. Raises NotRepresentable."""
+    text = token.text
+    for bad, name in (("\n", "a line feed"), ("\0", "a NUL byte")):
+        if bad in text:
+            raise NotRepresentable(role, text, f"it holds {name}, which no quoting protects")
+    keeps_meaning = _is_special(text, role)
+    if token.quoted and keeps_meaning:
+        return _quoted(text)
+    if not text or _NEEDS_QUOTES.search(text) is not None or (server.major >= 14 and text.endswith("\\")):
+        if token.quoted or not keeps_meaning:
+            return _quoted(text)
+        return text[0] + _quoted(text[1:])  # the quote after the first byte: blanks are protected, the meaning stays
+    return text
+
+
+def _is_special(text: str, role: Role) -> bool:
+    """Whether quoting changes what the token means."""
+    if len(text) > 1 and text.startswith("@"):
+        return True
+    return text in _KEYWORDS.get(role, ()) or (role == "user" and text.startswith("+"))
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
+def render_field(field: Field, role: Role, server: Server) -> str:
+    """A list of tokens, joined by commas without blanks. Raises NotRepresentable for an empty list."""
+    if not field:
+        raise NotRepresentable(role, "", "the list is empty")
+    return ",".join([render_token(token, role, server) for token in field])
+
+
+def render_option(name: str, value: str, server: Server) -> str:
+    """``name=value`` as one token, quoted as a whole when the value needs it."""
+    return render_token(Token(f"{name}={value}", False), "option", server)
+
+
+def render_rule(spec: RuleSpec, server: Server) -> str:
+    """A rule as one line without line end, comment and expiry included.
+
+    The line is read back before it is returned: the fields must be the ones that were meant, the server must accept it, and the
+    comment must be the one given. Raises NotRepresentable for a value that no line can hold, InvalidRule with the server's own reason.
+    """
+    return rendered(spec, server)[0]
+
+
+def rendered(spec: RuleSpec, server: Server) -> tuple[str, Rule]:
+    """:func:`render_rule`, with the rule that the server makes of the line."""
+    columns = [spec.type, render_field(spec.databases, "database", server), render_field(spec.users, "user", server)]
+    if spec.address is not None:
+        address = render_token(spec.address, "address", server)
+        columns.append(address if spec.netmask is None else f"{address} {render_token(Token(spec.netmask), 'netmask', server)}")
+    elif spec.type == "local":
+        columns.append("")
+    padded = [column.ljust(width - 1) + " " for column, width in zip(columns, _WIDTHS)]
+    code = "".join(padded) + _method(spec, server)
+    comment = comments.join(spec.comment, spec.expires, server)
+    line = f"{code}  {comment}" if comment else code
+    return line, checked(line, spec, server)
+
+
+def _method(spec: RuleSpec, server: Server) -> str:
+    if spec.method is None:
+        raise InvalidRule("method", "is missing")
+    method = render_token(Token(spec.method), "method", server)
+    return " ".join([method, *(render_option(name, value, server) for name, value in spec.options)])
+
+
+def checked(line: str, spec: RuleSpec, server: Server) -> Rule:
+    """Read a line back and compare it with what was meant. Raises NotRepresentable and InvalidRule."""
+    read = logical_lines(encode(line) + b"\n" + b"x", server)
+    if len(read) != 2 or read[0].text != line or read[0].error is not None:
+        raise NotRepresentable("rule", line, read[0].error or "it would not stay one line")
+    fields = scan(line, server)
+    if fields.error is not None:
+        raise NotRepresentable("rule", line, fields.error)
+    if not _same_fields(fields.fields, meant(spec)):
+        raise NotRepresentable("rule", line, "the server would read other values than the ones given")
+    row = parse_fields(fields.fields, server, Place(raw=line), host=ANY_HOST)
+    if isinstance(row, LineError):
+        raise InvalidRule("rule", row.message)
+    return row
+
+
+def meant(spec: RuleSpec) -> tuple[Field, ...]:
+    """The fields that a line for this rule must have."""
+    fields: list[Field] = [(Token(spec.type),), spec.databases, spec.users]
+    if spec.address is not None:
+        fields.append((spec.address,))
+    if spec.netmask is not None:
+        fields.append((Token(spec.netmask),))
+    fields.append((Token(spec.method or ""),))
+    fields.extend([(Token(f"{name}={value}"),) for name, value in spec.options])
+    return tuple(fields)
+
+
+def _same_fields(read: tuple[Field, ...], wanted: tuple[Field, ...]) -> bool:
+    """Texts are equal, and so is the flag wherever the server looks at it."""
+    if len(read) != len(wanted):
+        return False
+    roles: tuple[Role, ...] = ("type", "database", "user", "address")
+    for column, (got, want) in enumerate(zip(read, wanted)):
+        role: Role = roles[column] if column < len(roles) else "option"
+        if len(got) != len(want):
+            return False
+        for one, other in zip(got, want):
+            if one.text != other.text or (one.quoted != other.quoted and _is_special(one.text, role)):
+                return False
+    return True
