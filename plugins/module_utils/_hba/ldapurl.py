@@ -16,7 +16,7 @@ import typing as t
 
 from .model import decode, encode
 
-_SCHEMES = ("ldap", "ldaps", "ldapi", "cldap", "pldap", "pldaps")
+_SCHEMES = ("ldap", "ldaps", "ldapi", "pldap", "pldaps")
 _REASONS = {
     3: "Time limit exceeded",
     4: "Size limit exceeded",
@@ -38,6 +38,7 @@ _SCOPES = {
     "children": 3,
 }
 _ESCAPE = re.compile(rb"%([0-9a-fA-F]{2})")
+_BROKEN_ESCAPE = re.compile(rb"%(?![0-9a-fA-F]{2})")
 _PORT = re.compile(r"[ \t\n\v\f\r]*[+-]?[0-9]+")
 
 
@@ -46,7 +47,7 @@ class BadLdapUrl(ValueError):
 
 
 class LdapUrl(t.NamedTuple):
-    """The parts that the server uses. Port 0 does not occur: the scheme's default stands in."""
+    """The parts that the server uses. The scheme's default port stands in where none is given."""
 
     scheme: str
     host: str | None
@@ -62,12 +63,23 @@ def _bad(number: int) -> BadLdapUrl:
 
 
 def _unescape(text: str) -> str:
-    """Percent escapes as bytes; text after an escaped NUL is lost, as in C."""
+    """Percent escapes as bytes. A broken escape empties the whole text; what follows an escaped NUL is lost, as in C."""
     if "%" not in text:
         return text
     raw = encode(text)
-    # A percent sign without two hexadecimal digits ends the text: ldap_pvt_hex_unescape stops at the end of the string it reads.
+    if _BROKEN_ESCAPE.search(raw):
+        return ""
     return decode(_ESCAPE.sub(lambda m: bytes([int(m[1], 16)]), raw).partition(b"\0")[0])
+
+
+def _unescape_behind(text: str) -> str:
+    """The same behind a bracket: the emptying misses it, so a broken escape leaves what was done so far over the original text."""
+    raw = encode(text)
+    broken = _BROKEN_ESCAPE.search(raw)
+    if broken is None:
+        return _unescape(text)
+    done = _ESCAPE.sub(lambda m: bytes([int(m[1], 16)]), raw[: broken.start()])
+    return decode((done + raw[len(done) :]).partition(b"\0")[0])
 
 
 def parse_ldap_url(url: str) -> LdapUrl:
@@ -80,8 +92,8 @@ def parse_ldap_url(url: str) -> LdapUrl:
     else:
         host_port = rest.partition("?")[0]
     host, port = _host_port(host_port) if scheme != "ldapi" else (_unescape(host_port), 0)
-    if port == 0:
-        port = 636 if scheme in {"ldaps", "pldaps"} else 389
+    if port == 0 and scheme != "ldapi":
+        port = 636 if scheme == "ldaps" else 389
     dn = _unescape(parts[0]) if parts else None
     attribute = _attribute(parts[1]) if len(parts) > 1 and parts[1] else None
     scope = _scope(parts[2]) if len(parts) > 2 and parts[2] else 0
@@ -115,14 +127,17 @@ def _scheme(url: str) -> tuple[str, str]:
 
 def _host_port(text: str) -> tuple[str, int]:
     if text.startswith("["):
-        host, bracket, after = text[1:].partition("]")
+        inside, bracket, after = text[1:].partition("]")
         if not bracket:
             raise _bad(5)
-        before, colon, port = after.rpartition(":")
+        host = _unescape_behind(inside)
+        before, colon, port = after.partition(":")
+        if before and colon:
+            raise _bad(5)
     else:
-        before, colon, port = text.rpartition(":")
-        host = before if colon else text
-    return _unescape(host), _port(_unescape(port)) if colon else 0
+        name, colon, port = text.partition(":")
+        host = _unescape(name)
+    return host, _port(_unescape(port)) if colon else 0
 
 
 def _port(text: str) -> int:

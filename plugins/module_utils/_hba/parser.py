@@ -127,33 +127,31 @@ def _columns(fields: t.Sequence[Field], server: Server, host: Host) -> tuple[str
         raise Refused("end-of-line before database specification")
     regexes = server.major >= catalog.REGEX_SINCE
     if regexes:
-        _check_regexes(fields[1])
+        _check_regexes(fields[1], server.major)
     if count < 3:
         raise Refused("end-of-line before role specification")
     if regexes:
-        _check_regexes(fields[2])
+        _check_regexes(fields[2], server.major)
     if record_type == "local":
         return record_type, fields[1], fields[2], None, 3
     address, rest = _address(fields, host)
     return record_type, fields[1], fields[2], address, rest
 
 
-def _check_regexes(field: Field) -> None:
+def _check_regexes(field: Field, major: int) -> None:
     for token in field:
         if token.text.startswith("/"):
             pattern = token.text[1:]
-            reason = _compile_error(pattern)
+            reason = _compile_error(pattern, major)
             if reason is not None:
                 raise Refused(f'invalid regular expression "{pattern}": {reason}')
 
 
 @lru_cache(maxsize=4096)
-def _compile_error(pattern: str) -> str | None:
-    try:
-        from .regex import compile_error  # noqa: PLC0415 - only files with regular expressions pay for its import
-    except ImportError:
-        return None
-    return compile_error(pattern)
+def _compile_error(pattern: str, major: int) -> str | None:
+    from .regex import compile_error  # noqa: PLC0415 - only files with regular expressions pay for its import
+
+    return compile_error(pattern, major=major)
 
 
 def _address(fields: t.Sequence[Field], host: Host) -> tuple[Address, int]:
