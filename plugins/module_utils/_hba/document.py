@@ -25,7 +25,7 @@ import re
 import typing as t
 
 from .errors import PlanError
-from .lexer import LogicalLine, logical_lines, scan
+from .lexer import LogicalLine, logical_lines
 from .model import Server, encode
 
 _MARK = "pgops.access section:"
@@ -217,12 +217,6 @@ class _Writer:
 def _line_end(raw: bytes) -> bytes:
     """The bytes that end a line: carriage returns and the line feed."""
     return raw[len(raw.rstrip(b"\r\n")) :]
-
-
-def has_content(line: LogicalLine, server: Server) -> bool:
-    """Whether a line is more than blanks and a comment."""
-    text = line.text.lstrip(" \t\r,")
-    return bool(text) and not text.startswith("#") and bool(scan(line.text, server).fields)
 
 
 def marker_lines(name: str, position: str = "last") -> tuple[str, str]:

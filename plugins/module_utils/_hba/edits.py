@@ -16,7 +16,7 @@ import re
 import typing as t
 
 from . import catalog, comments
-from .document import Document, Section, has_content
+from .document import Document, Section
 from .lexer import scan
 from .meaning import Key, Meaning, Names, meaning_of, name_key
 from .model import Field, Rule, Server, Token
@@ -84,12 +84,15 @@ def _read(document: Document, sections: t.Sequence[Section]) -> list[Entry]:
     owners = iter(sections)
     owner = next(owners, None)
     for index, line in enumerate(document.lines):
-        if not has_content(line, server):
+        text = line.text
+        if not text or text[0] == "#":
+            continue
+        found = scan(text, server)
+        if not found.fields and found.error is None:
             continue
         while owner is not None and owner.end < index:
             owner = next(owners, None)
         name = owner.name if owner is not None and owner.begin < index else None
-        found = scan(line.text, server)
         row = parse_fields(found.fields, server, _NO_PLACE, host=ANY_HOST) if found.error is None and line.error is None else None
         rule = row if isinstance(row, Rule) else None
         entries.append(Entry(index, found.fields, rule, None if rule is None else meaning_of(rule, server), name))
