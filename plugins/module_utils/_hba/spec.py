@@ -113,30 +113,35 @@ def check_spec(spec: RuleSpec, server: Server, where: str = "rule", *, absent: b
         part = _PARTS.get(exc.what, exc.what)
         raise InvalidRule(where if part == "rule" else f"{where}.{part}", f"{exc.value!r}: {exc.reason}") from exc
     except InvalidRule as exc:
-        raise InvalidRule(f"{where}{_part_of(exc.reason)}", exc.reason) from exc
+        raise InvalidRule(f"{where}{_part_of(exc.reason, spec)}", exc.reason) from exc
     return spec
 
 
 _PARTS = {"database": "databases", "user": "users", "option": "options"}
 
 
-def _part_of(message: str) -> str:
+def _part_of(message: str, spec: RuleSpec) -> str:
     """Which option the server's message is about."""
     if "connection type" in message:
         return ".type"
-    if any(part in message for part in ("IP address", "host address", "host name and CIDR", "CIDR mask")):
-        return ".address"
     if "netmask" in message or "IP mask" in message or "address and mask" in message:
         return ".netmask"
+    if any(part in message for part in ("IP address", "host address", "host name and CIDR", "CIDR mask")):
+        return ".address"
     if (
         message.startswith(("invalid authentication method", "MD5 authentication"))
-        or "is only supported" in message
+        or "only supported on" in message
         or "on local" in message
     ):
         return ".method"
-    if "regular expression" in message or message.startswith("end-of-line"):
-        return ""
-    return ".options"
+    if message.startswith("invalid regular expression"):
+        return ".databases" if any(_quotes(message, token) for token in spec.databases) else ".users"
+    return "" if message.startswith("end-of-line") else ".options"
+
+
+def _quotes(message: str, token: Token) -> bool:
+    """Whether the server's message about a regular expression is about this token's."""
+    return token.text.startswith("/") and message.startswith(f'invalid regular expression "{token.text[1:]}":')
 
 
 def _check_address(spec: RuleSpec, where: str) -> None:

@@ -67,7 +67,7 @@ def test_what_no_quoting_protects_is_refused(bad: str, role: str) -> None:
     assert caught.value.value == bad
 
 
-NASTY = st.text(alphabet=st.sampled_from(list('ab+/@"#, \t\r\\=^$all') + ["\u00e9", "\udcff", "\x0b", "\x1c"]), max_size=8)
+NASTY = st.text(alphabet=st.sampled_from([*'ab+/@"#, \t\r\\=^$l', "\u00e9", "\udcff", "\x0b", "\x1c"]), max_size=8)
 
 
 @settings(max_examples=400, deadline=None)
@@ -86,7 +86,7 @@ def test_a_token_reads_back_as_itself(text: str, quoted: bool, role: str, major:
 
 
 def test_a_literal_slash_name_matches_only_itself() -> None:
-    """16 and later read a leading slash as a regular expression whatever the quotes (hba-reference 4.4); ours must be anchored and escaped."""
+    """16 and later read a leading slash as a regular expression whatever the quotes ; ours is anchored and escaped."""
     assert quote_token("/srv/a.b|c(d)[e]{f}*+?^$\\", "user", Server(17)) == r"/^/srv/a\.b\|c\(d\)\[e\]\{f\}\*\+\?\^\$\\$"
 
 
@@ -257,7 +257,7 @@ def test_boolean_and_number_options() -> None:
         "host all all fe80::1%lo/64 md5",
         '"host" all all ::0/0 md5',
         "local all all ident map=x",
-        "host all all all bsd" if False else "host replication,all all samenet reject",
+        "host replication,all all samenet reject",
     ],
 )
 @pytest.mark.parametrize("major", MAJORS)
