@@ -1,0 +1,71 @@
+#!/bin/sh
+# Copyright (c) 2026 The pgops.access developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Installs the server, Python and the few tools that the entrypoint calls; runs once, in the Dockerfile's base stage.
+# Environment: PG_MAJOR, PGDG_URL, WITH_JIT, EXTRA_PACKAGES, as the Dockerfile explains them.
+set -eu
+
+here=$(dirname "$0")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export DEBIAN_FRONTEND=noninteractive
+
+apt() { apt-get -qy -o APT::Keep-Downloaded-Packages=true -o Dpkg::Use-Pty=0 --no-install-recommends "$@"; }
+
+# The mounted package cache would be emptied by this file of Docker's own Debian images.
+rm -f /etc/apt/apt.conf.d/docker-clean
+# Documentation and translations stay out of every layer; with them out, translated server messages are out as well.
+cat >/etc/dpkg/dpkg.cfg.d/pgops <<EXCLUDES
+path-exclude=/usr/share/doc/*
+path-include=/usr/share/doc/*/copyright
+path-exclude=/usr/share/man/*
+path-exclude=/usr/share/info/*
+path-exclude=/usr/share/locale/*
+path-exclude=/usr/share/lintian/*
+EXCLUDES
+if [ "$WITH_JIT" != true ]; then
+    # Without the library pg_jit_available() is false and nothing else changes; with it and no LLVM each costly query would fail.
+    cat >>/etc/dpkg/dpkg.cfg.d/pgops <<EXCLUDES
+path-exclude=/usr/lib/postgresql/*/lib/bitcode/*
+path-exclude=/usr/lib/postgresql/*/lib/llvmjit*
+EXCLUDES
+fi
+
+# Before any package can take the numbers: 999 is what volumes made by docker-library's image are owned by.
+groupadd --system --gid 999 postgres
+useradd --system --uid 999 --gid 999 --no-create-home --home-dir /var/lib/postgresql --shell /bin/bash postgres
+
+apt update
+if ! apt-cache show "postgresql-$PG_MAJOR" >/dev/null 2>&1; then
+    apt install ca-certificates gpg
+    "$here/pgdg.sh" "$PGDG_URL"
+    apt update
+fi
+stand_in=$("$here/stand-in.sh" "$PG_MAJOR" "$WITH_JIT" "$work")
+jit=
+if [ "$WITH_JIT" = true ] && apt-cache show "postgresql-$PG_MAJOR-jit" >/dev/null 2>&1; then
+    jit=postgresql-$PG_MAJOR-jit
+fi
+# shellcheck disable=SC2086  # words on purpose
+apt install "$stand_in" "postgresql-$PG_MAJOR" python3 libnss-wrapper openssl ca-certificates xz-utils zstd $jit $EXTRA_PACKAGES
+if dpkg-query -W gpg >/dev/null 2>&1; then apt purge --auto-remove gpg; fi
+
+# The defaults of new clusters, in the file that initdb copies: reachable from outside the container, statements counted, SCRAM.
+sample=/usr/share/postgresql/$PG_MAJOR/postgresql.conf.sample
+sed -i -e "s/^#*listen_addresses = .*/listen_addresses = '*'/" \
+    -e "s/^#*shared_preload_libraries = .*/shared_preload_libraries = 'pg_stat_statements'/" \
+    -e "s/^#*password_encryption = .*/password_encryption = scram-sha-256/" "$sample"
+[ "$(grep -cE "^(listen_addresses|shared_preload_libraries|password_encryption) = " "$sample")" = 3 ]
+
+# Group 0 may do what the user may: an arbitrary user id (with group 0, as Kubernetes distributions give it) can run this image.
+install -d -o 999 -g 0 -m 0770 /var/lib/postgresql /var/lib/postgresql/data
+install -d -o 999 -g 0 -m 0775 /docker-entrypoint-initdb.d
+# A file system mounted on /run takes over this mode, and the container's user need not be known to whoever mounts it.
+chmod 1777 /run
+install -d -o 999 -g 0 -m 2775 /run/postgresql
+
+# Nobody becomes anybody else in this container.
+find / -xdev -type f -perm /6000 -exec chmod a-s {} +
+rm -rf /var/log/apt /var/log/dpkg.log /var/log/alternatives.log /var/cache/ldconfig/aux-cache /var/cache/debconf/*-old /var/lib/dpkg/*-old

@@ -1,0 +1,47 @@
+#!/bin/sh
+# Copyright (c) 2026 The pgops.access developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Is this container's PostgreSQL healthy? Asks the process, the socket, and a query, in this order, and says which one fails.
+# Exit status 0 or 1, one line of text, within two seconds: 0.7 for the socket, 1.0 for the query.
+set -u
+
+state=/run/postgresql/pgops/state
+
+say() {
+    echo "$2"
+    exit "$1"
+}
+
+value() { sed -n "s/^$1=//p" "$state"; }
+
+[ -r "$state" ] || say 1 "starting: the entrypoint has not begun its work"
+phase=$(value phase) data=$(value data) user=$(value user)
+[ "$phase" = running ] || say 1 "starting: $phase"
+
+# postmaster.pid, one fact a line: process, data directory, start, port, socket directory, address, shared memory, state.
+[ -r "$data/postmaster.pid" ] || say 1 "process: PostgreSQL does not run"
+pid=$(sed -n 1p "$data/postmaster.pid") port=$(sed -n 4p "$data/postmaster.pid") directory=$(sed -n 5p "$data/postmaster.pid")
+kill -0 "$pid" 2>/dev/null || say 1 "process: PostgreSQL (process $pid) is gone"
+[ -S "$directory/.s.PGSQL.$port" ] || say 1 "socket: $directory/.s.PGSQL.$port is not there"
+
+answer=$(timeout -k 0.1 0.7 pg_isready -h "$directory" -p "$port" -d postgres 2>&1)
+case $? in
+    0) ;;
+    1) say 1 "socket: the server rejects connections: it is starting, recovering or stopping" ;;
+    124) say 1 "socket: no answer within 0.7 s" ;;
+    *) say 1 "socket: no answer: ${answer##* - }" ;;
+esac
+
+answer=$(PGOPTIONS='-c statement_timeout=900' PGAPPNAME=healthcheck timeout -k 0.1 1 psql -XwAtq -h "$directory" -p "$port" -U "$user" -d postgres \
+    -c "SELECT CASE WHEN pg_is_in_recovery() THEN 'replica' ELSE 'primary' END" 2>&1)
+case $? in
+    0) say 0 "healthy: $answer" ;;
+    124) say 1 "query: no answer within 1 s" ;;
+esac
+case $answer in
+    *"too many clients"* | *"connection slots"*) say 1 "query: too many connections" ;;
+    *"No space left"*) say 1 "query: the disk is full" ;;
+    *) say 1 "query: $(echo "$answer" | tail -n 1)" ;;
+esac

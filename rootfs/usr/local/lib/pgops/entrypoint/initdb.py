@@ -1,0 +1,293 @@
+# Copyright (c) 2026 The pgops.access developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A new data directory: made beside its final place, moved in whole, then given its database and the user's scripts.
+
+A first start that was interrupted must not look like a finished one. So initdb works in a subdirectory, its files are moved
+up with PG_VERSION last, and a marker stays until the scripts have ended well; a start that finds the marker knows how far it went.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+import typing as t
+
+from . import logs
+from .errors import CONFIGURATION, StartError
+from .place import INIT_SCRIPTS, Place
+from .redact import Redactor
+from .settings import Settings
+from .stream import Hub
+
+MARKER = "pgops-first-start"
+"""In PGDATA while a first start is going on; its text is ``initdb`` or ``scripts``."""
+_STAGING = ".pgops-initdb"
+_HARMLESS = frozenset({"lost+found", _STAGING, MARKER, ".snapshot"})
+_BUILT_IN = frozenset({"postgres", "template0", "template1"})
+_USER_MAP = "pgops"
+_PRELUDE = """
+docker_process_sql() {
+    psql -v ON_ERROR_STOP=1 --no-password --no-psqlrc --username "$POSTGRES_USER" ${POSTGRES_DB:+--dbname "$POSTGRES_DB"} "$@"
+}
+export -f docker_process_sql
+"""
+
+
+class FirstStart:
+    """Makes a data directory when there is none."""
+
+    def __init__(self, place: Place, settings: Settings, hub: Hub, redactor: Redactor) -> None:
+        self._place, self._settings, self._hub, self._redactor = place, settings, hub, redactor
+
+    def needed(self) -> bool:
+        """Whether there is no finished data directory yet. Raises StartError for one that is not ours to use."""
+        stage = _read(self._place.path(MARKER))
+        if stage == "scripts":
+            raise StartError(
+                f"PGDATA: the first start of {self._place.data} did not finish: a script of {INIT_SCRIPTS} failed or was interrupted. Start again "
+                f"with an empty volume, or, to keep the database as the scripts left it, remove {self._place.path(MARKER)}"
+            )
+        version = _read(self._place.path("PG_VERSION"))
+        if stage is None and version is not None:
+            if version != str(self._place.major):
+                raise StartError(
+                    f"PGDATA: {self._place.data} was made by PostgreSQL {version}, and this image has {self._place.major}; "
+                    "use the image of that version, or move the data with pg_upgrade or pg_dump"
+                )
+            return False
+        if stage is None:
+            others = sorted(set(os.listdir(self._place.data)) - _HARMLESS)
+            if others:
+                raise StartError(
+                    f"PGDATA: {self._place.data} is neither empty nor a database (it holds {', '.join(others[:5])}); "
+                    "mount an empty volume, or set PGDATA to a subdirectory of it"
+                )
+        return True
+
+    def run(self) -> None:
+        """Make it. Raises StartError, Stopped."""
+        if not self._settings.password and not self._settings.trust_asked:
+            raise StartError(
+                "POSTGRES_PASSWORD: the superuser of a new database needs a password; set POSTGRES_PASSWORD_FILE (a mounted secret) or "
+                "POSTGRES_PASSWORD",
+                CONFIGURATION,
+            )
+        try:
+            self._initdb()
+        except OSError as error:
+            raise StartError(f"PGDATA: cannot write to {self._place.data}: {error.strerror}; check the volume's space and owner") from None
+        self._single_user()
+        scripts = _scripts()
+        if scripts:
+            _write(self._place.path(MARKER), "scripts")
+            self._run_scripts(scripts)
+        os.unlink(self._place.path(MARKER))
+
+    def _initdb(self) -> None:
+        staging = self._place.path(_STAGING)
+        _write(self._place.path(MARKER), "initdb")
+        # What an interrupted run left, here or already moved up; nobody has worked with it, for the marker still says initdb.
+        for name in os.listdir(self._place.data):
+            if name not in _HARMLESS or name == _STAGING:
+                _remove(self._place.path(name))
+        secret, write_end = os.pipe()
+        os.write(write_end, self._settings.password.encode("utf-8", "surrogateescape") + b"\n")
+        os.close(write_end)
+        arguments = [
+            self._place.program("initdb"), f"--pgdata={staging}", f"--username={self._settings.user}", "--encoding=UTF8",
+            "--auth-local=peer", "--auth-host=scram-sha-256", "--no-instructions",
+        ]  # fmt: skip
+        if self._settings.password:
+            arguments.append(f"--pwfile=/dev/fd/{secret}")
+        if self._settings.wal_directory:
+            arguments.append(f"--waldir={self._settings.wal_directory}")
+        self._must("initdb", [*arguments, *self._settings.initdb_arguments], pass_fds=(secret,))
+        os.close(secret)
+        _write(os.path.join(staging, "pg_hba.conf"), base_rules(self._settings.user))
+        _write(os.path.join(staging, "pg_ident.conf"), user_map(self._place.system_user, self._settings.user))
+        os.chmod(self._place.data, 0o700)
+        for name in sorted(os.listdir(staging), key=lambda name: name == "PG_VERSION"):
+            os.rename(os.path.join(staging, name), self._place.path(name))
+        os.rmdir(staging)
+
+    def _single_user(self) -> None:
+        """The database, without starting a server for it."""
+        name = self._settings.database
+        if name in _BUILT_IN:
+            return
+        quoted = '"' + name.replace('"', '""') + '"'
+        problems: list[str] = []
+
+        def hear(line: bytes) -> None:
+            made = logs.plain_record("postgresql", line, self._redactor)
+            if made["level"] == "error":
+                problems.append(made["message"])
+            if made.get("severity"):
+                self._hub.output.write(made)
+
+        read_end, write_end = os.pipe()
+        os.write(write_end, f"CREATE DATABASE {quoted};\n".encode("utf-8", "surrogateescape"))
+        os.close(write_end)
+        argv = [self._place.program("postgres"), "--single", "-D", self._place.data, "-c", "log_destination=stderr", "postgres"]
+        pid = self._hub.spawn(argv, self._place.environment, hear, stdin=read_end)
+        os.close(read_end)
+        code = self._hub.wait(pid)
+        self._hub.drain(time.monotonic() + 2)
+        if code or problems:
+            raise StartError(f"POSTGRES_DB: the database {name!r} could not be made: {'; '.join(problems) or f'status {code}'}")
+
+    def _run_scripts(self, scripts: list[str]) -> None:
+        server = _LocalServer(self._place, self._hub, self._redactor)
+        server.start()
+        try:
+            for path in scripts:
+                command = self._command(path)
+                if command is None:
+                    self._hub.output.say("info", f"{path} is ignored: neither .sh nor .sql (plain, .gz, .xz or .zst)")
+                    continue
+                self._hub.output.say("info", f"running {path}")
+                self._must("init-script", command, environment=self._script_environment(), what=path)
+        finally:
+            server.stop()
+
+    def _command(self, path: str) -> list[str] | None:
+        if path.endswith(".sh"):
+            # Executable scripts are programs of their own; others are read by a shell that has the function which such scripts use.
+            if os.access(path, os.X_OK):
+                return [path]
+            return ["/bin/bash", "-Eeo", "pipefail", "-c", _PRELUDE + '. "$0"', path]
+        unpack = {".sql": "cat", ".sql.gz": "gunzip -c", ".sql.xz": "xzcat", ".sql.zst": "zstd -dcq"}
+        for end, program in unpack.items():
+            if path.endswith(end):
+                return ["/bin/bash", "-Eeo", "pipefail", "-c", f'{_PRELUDE} {program} -- "$0" | docker_process_sql'.replace("cat --", "cat"), path]
+        return None
+
+    def _script_environment(self) -> dict[str, str]:
+        return {
+            **self._place.environment,
+            "POSTGRES_USER": self._settings.user,
+            "POSTGRES_PASSWORD": self._settings.password,
+            "PGPASSWORD": self._settings.password,
+            "POSTGRES_DB": self._settings.database,
+            "PGHOST": "",
+            "PGHOSTADDR": "",
+        }
+
+    def _must(self, source: str, argv: list[str], environment: dict[str, str] | None = None, what: str = "", **more: t.Any) -> None:
+        """Run a program to its end. Raises StartError with its last words when it fails."""
+        words: list[str] = []
+
+        def hear(line: bytes) -> None:
+            made = logs.plain_record(source, line, self._redactor)
+            words.append(made["message"])
+            del words[:-3]
+            self._hub.output.write(made)
+
+        try:
+            pid = self._hub.spawn(argv, environment or self._place.environment, hear, **more)
+        except OSError as error:
+            raise StartError(f"cannot run {what or argv[0]}: {error.strerror}") from None
+        code = self._hub.wait(pid)
+        if code:
+            raise StartError(f"{what or source} failed with status {code}: {' / '.join(words) or 'it said nothing'}")
+
+
+class _LocalServer:
+    """The server while scripts run: on the socket only, open to whoever is in the container, as scripts expect."""
+
+    def __init__(self, place: Place, hub: Hub, redactor: Redactor) -> None:
+        self._place, self._hub, self._redactor = place, hub, redactor
+        self._pid = 0
+
+    def start(self) -> None:
+        """Returns when it answers. Raises StartError."""
+        rules = os.path.join(self._place.runtime, "first_start_hba.conf")
+        _write(rules, "local all all trust\nlocal replication all trust\n")
+        argv = [
+            self._place.program("postgres"), "-D", self._place.data, "-c", "listen_addresses=", "-c", f"hba_file={rules}",
+            "-c", "logging_collector=off", "-c", "log_destination=stderr", "-c", "ssl=off",
+        ]  # fmt: skip
+        self._pid = self._hub.spawn(argv, self._place.environment, self._hear)
+        while status_line(self._place) != "ready":
+            if self._hub.wait(self._pid, time.monotonic() + 0.02) is not None:
+                raise StartError("the server for the first start's scripts ended; its log lines above say why")
+
+    def stop(self) -> None:
+        """Fast shutdown, and wait for it."""
+        if self._pid not in self._hub.statuses:
+            os.kill(self._pid, 2)
+            self._hub.wait(self._pid)
+
+    def _hear(self, line: bytes) -> None:
+        self._hub.output.write(logs.plain_record("postgresql", line, self._redactor))
+
+
+def status_line(place: Place) -> str:
+    """The server's own word on its state: ``starting``, ``ready``, ``standby``, ``stopping``; empty when it does not run."""
+    lines = (_read(place.path("postmaster.pid")) or "").splitlines()
+    return lines[7].strip() if len(lines) > 7 else ""
+
+
+def base_rules(superuser: str) -> str:
+    """pg_hba.conf of a new data directory, before the managed section."""
+    name = quote(superuser)
+    return f"""\
+# Access rules, read from top to bottom; the first that matches a connection decides (PostgreSQL documentation, "The pg_hba.conf File").
+# The marked section is rewritten by the container from EXTERNAL_ACCESS_* at every start; every other line is yours and stays.
+
+# TYPE  DATABASE        USER            ADDRESS                 METHOD
+# The container's own user is the superuser over the socket, whatever the rules below say.
+local   all             {name:<15} peer map={_USER_MAP}
+local   replication     {name:<15} peer map={_USER_MAP}
+local   all             all                                     scram-sha-256
+host    all             all             127.0.0.1/32            scram-sha-256
+host    all             all             ::1/128                 scram-sha-256
+host    replication     all             127.0.0.1/32            scram-sha-256
+host    replication     all             ::1/128                 scram-sha-256
+"""
+
+
+def user_map(system_user: str, superuser: str) -> str:
+    """pg_ident.conf of a new data directory: our system user is the superuser, whatever either is called."""
+    users = dict.fromkeys([system_user, "postgres"])
+    return "# MAPNAME       SYSTEM-USERNAME         PG-USERNAME\n" + "".join(f"{_USER_MAP:<15} {quote(user):<23} {quote(superuser)}\n" for user in users)
+
+
+def quote(name: str) -> str:
+    """A name as a quoted token of pg_hba.conf or pg_ident.conf; control characters were refused before."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _scripts() -> list[str]:
+    try:
+        return [os.path.join(INIT_SCRIPTS, name) for name in sorted(os.listdir(INIT_SCRIPTS)) if not name.startswith(".")]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StartError(f"cannot look into {INIT_SCRIPTS}: {error.strerror}; check its mode") from None
+
+
+def _read(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StartError(f"PGDATA: cannot read {path}: {error.strerror}; check the volume") from None
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w", encoding="utf-8", errors="surrogateescape", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _remove(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)

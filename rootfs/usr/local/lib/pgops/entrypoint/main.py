@@ -1,0 +1,151 @@
+# Copyright (c) 2026 The pgops.access developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the environment to a running server, step by step; each step either holds or ends the container with its reason."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+import typing as t
+
+from .._hba.model import Server as HbaServer
+from . import access, configured, place, rules, settings, tls
+from .errors import CONFIGURATION, USAGE, StartError, Stopped
+from .events import Correlator
+from .initdb import FirstStart
+from .redact import Redactor
+from .server import Server
+from .stream import Hub, Output
+
+_INFORMATION = frozenset({"-?", "--help", "-V", "--version", "--describe-config", "-C", "--single", "--check", "--boot"})
+"""Arguments with which ``postgres`` only tells something, or works without being a server."""
+
+
+def main(argv: t.Sequence[str], environment: t.Mapping[str, str]) -> int:
+    """Run what the container was asked to run; its exit status."""
+    words = list(argv) or ["postgres"]
+    if words[0].startswith("-"):
+        words = ["postgres", *words]
+    if os.path.basename(words[0]) != "postgres" or any(word.split("=")[0] in _INFORMATION for word in words[1:]):
+        return _become(words)
+    output = Output()
+    try:
+        return _serve(words[1:], environment, output)
+    except settings.SettingsError as error:
+        output.say("error", str(error), variable=error.variable)
+        return CONFIGURATION
+    except StartError as error:
+        output.say("error", str(error))
+        return error.status
+    except Stopped:
+        output.say("info", "stopped before the server was started")
+        return 0
+
+
+def _become(words: list[str]) -> int:
+    """Any other program runs in our place, as if there were no entrypoint."""
+    try:
+        os.execvp(words[0], words)
+    except OSError as error:
+        sys.stderr.write(f"{words[0]}: {error.strerror}\n")
+        return 127 if isinstance(error, FileNotFoundError) else 126
+
+
+def _serve(arguments: list[str], environment: t.Mapping[str, str], output: Output) -> int:
+    parsed = settings.parse(environment, _read_secret)
+    wanted = parsed.settings
+    output.threshold = wanted.log_level
+    for message in parsed.messages:
+        output.say(message.level, message.text, variable=message.variable)
+    if wanted.member:
+        raise StartError("PATRONI_SCOPE: running as a member of a Patroni cluster is not available in this version; unset it", USAGE)
+    if os.geteuid() == 0:
+        raise StartError("PostgreSQL does not run as root; leave the user to the image, or give one with --user", USAGE)
+    os.umask(0o077)
+    hub = Hub(output)
+    hub.on_signal = _stop_early
+    redactor = Redactor([wanted.password], [wanted.user, wanted.database, "postgres"])
+    here = place.find(environment, wanted.data_directory)
+    state = State(here, wanted)
+    first = FirstStart(here, wanted, hub, redactor)
+    if first.needed():
+        state.write("first start")
+        output.say("info", f"making a new database in {here.data}", user=wanted.user, database=wanted.database)
+        first.run()
+    certificate = tls.prepare(here, arguments)
+    hba_file = _hba_file(here, arguments)
+    loaded = _open_access(wanted, here, hba_file, certificate, output)
+    state.write("running")
+    server = Server(here, hub, redactor, Correlator(hba_file, deciding(loaded)), wanted.log_level)
+    return server.run(certificate.arguments, arguments)
+
+
+def _open_access(wanted: settings.Settings, here: place.Place, hba_file: str, certificate: tls.Certificate, output: Output) -> rules.Written:
+    """The access rules, written and proved before the server starts; and what they are, told."""
+    hba_server = HbaServer(here.major, ssl=certificate.enabled)
+    chosen = access.wanted(wanted.access, hba_server, client_ca=certificate.client_ca)
+    for message in chosen.messages:
+        output.say(message.level, message.text, variable=message.variable)
+    written = rules.write(hba_file, chosen, hba_server)
+    facts: dict[str, t.Any] = {"file": hba_file, "rules": len(chosen.rules), "changed": written.changed, "certificate": certificate.origin}
+    if chosen.method is None:
+        output.say("info", "external access is closed", event="external_access", enabled=False, **facts)
+    else:
+        addresses = [rule.address.text for rule in chosen.rules if rule.address is not None]
+        output.say("info", f"external access by {chosen.method}", event="external_access", enabled=True, method=chosen.method, addresses=addresses, **facts)
+    for rule in written.foreign:
+        output.say(
+            "warning" if chosen.method in (None, "reject") else "info",
+            f"{rule.file}, line {rule.line}: a rule that is not from this environment lets clients from outside in",
+            rule=f"{rule.file}:{rule.line}", method=rule.method,
+        )  # fmt: skip
+    return written
+
+
+def deciding(loaded: rules.Written) -> t.Callable[..., t.Any]:
+    """Placeholder until the engine's decide is there."""
+    from .events import no_decision
+
+    return no_decision
+
+
+def _hba_file(here: place.Place, arguments: t.Sequence[str]) -> str:
+    """The file that the server will read: nearly always PGDATA/pg_hba.conf, but a configuration may name another."""
+    return configured.setting(here, arguments, "hba_file") or here.hba_file
+
+
+def _read_secret(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(1 << 16)
+
+
+def _stop_early(number: int) -> None:
+    if number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        raise Stopped
+
+
+class State:
+    """What the health check needs to know, in a file of the runtime directory."""
+
+    def __init__(self, here: place.Place, wanted: settings.Settings) -> None:
+        self._path = os.path.join(here.runtime, "state")
+        self._data = here.data
+        self._user = wanted.user
+
+    def write(self, phase: str) -> None:
+        """Lines of the form name=value, read by a shell one by one, never evaluated."""
+        with open(self._path + ".new", "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(f"phase={phase}\ndata={self._data}\nuser={self._user}\n")
+        os.rename(self._path + ".new", self._path)
+
+
+def run() -> t.NoReturn:
+    """The entrypoint program."""
+    status = main(sys.argv[1:], os.environ)
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    os._exit(status)

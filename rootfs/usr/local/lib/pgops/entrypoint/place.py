@@ -1,0 +1,134 @@
+# Copyright (c) 2026 The pgops.access developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where things are: the server's programs, the data directory that is really used, the runtime directory, and a name for our user id."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import glob
+import os
+import pwd
+import shutil
+import typing as t
+
+from .errors import CONFIGURATION, StartError
+
+SOCKET_DIRECTORY = "/run/postgresql"
+INIT_SCRIPTS = "/docker-entrypoint-initdb.d"
+MOUNTED_TLS = "/etc/pgops/tls"
+"""Where a certificate may be mounted, with the names of a Kubernetes TLS secret: tls.crt, tls.key, and ca.crt for clients' certificates."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """What the other modules need to know of this container."""
+
+    major: int
+    data: str
+    runtime: str
+    """A directory of ours alone, outside the volume: log pipes, state for the health check, temporary files."""
+    environment: dict[str, str]
+    """For every program that we start: without secrets, with a name for our user id where it has none."""
+    system_user: str
+    """What the operating system calls our user id: what ``peer`` compares."""
+
+    def program(self, name: str) -> str:
+        """The path of one of PostgreSQL's programs."""
+        return f"/usr/lib/postgresql/{self.major}/bin/{name}"
+
+    def path(self, name: str) -> str:
+        """A path in the data directory."""
+        return os.path.join(self.data, name)
+
+    @property
+    def hba_file(self) -> str:
+        """The access rules."""
+        return self.path("pg_hba.conf")
+
+
+def find(environment: t.Mapping[str, str], data: str) -> Place:
+    """Look around. Raises StartError."""
+    major = _major(environment)
+    runtime = _runtime_directory()
+    clean = {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith(("POSTGRES_PASSWORD", "PGPASS", "EXTERNAL_ACCESS_", "PATRONI_")) and name not in ("PGDATA_FILE", "NOTIFY_SOCKET")
+    }
+    name, extra = _named(runtime)
+    clean.update(extra)
+    used = _data_directory(data)
+    clean["PGDATA"] = used
+    return Place(major, used, runtime, clean, name)
+
+
+def _major(environment: t.Mapping[str, str]) -> int:
+    text = environment.get("PG_MAJOR", "")
+    if not text.isdigit() or not os.path.isdir(f"/usr/lib/postgresql/{text}/bin"):
+        raise StartError(f"PG_MAJOR={text!r} is not the version that this image has; do not set this variable", CONFIGURATION)
+    return int(text)
+
+
+def _runtime_directory() -> str:
+    try:
+        os.makedirs(SOCKET_DIRECTORY, mode=0o2775, exist_ok=True)
+        runtime = os.path.join(SOCKET_DIRECTORY, "pgops")
+        if os.path.lexists(runtime):
+            shutil.rmtree(runtime)
+        os.mkdir(runtime, 0o700)
+    except OSError as error:
+        raise StartError(
+            f"cannot write to {SOCKET_DIRECTORY}: {error.strerror}; mount a temporary file system on /run or on {SOCKET_DIRECTORY} "
+            f"that user {os.geteuid()} may write to (for example: --tmpfs {SOCKET_DIRECTORY}:mode=1777)"
+        ) from None
+    return runtime
+
+
+def _named(runtime: str) -> tuple[str, dict[str, str]]:
+    """The name of our user id; where it has none, an environment in which it is called postgres.
+
+    initdb and the server's ``peer`` ask the operating system for it. nss_wrapper answers from a file of ours.
+    """
+    with contextlib.suppress(KeyError):
+        return pwd.getpwuid(os.geteuid()).pw_name, {}
+    libraries = glob.glob("/usr/lib/*/libnss_wrapper.so")
+    if not libraries:
+        raise StartError(f"user id {os.geteuid()} has no name, and libnss_wrapper, which would give it one, is not in this image", CONFIGURATION)
+    passwd, group = os.path.join(runtime, "passwd"), os.path.join(runtime, "group")
+    with open(passwd, "w", encoding="ascii") as file:
+        file.write(f"root:x:0:0:root:/root:/bin/sh\npostgres:x:{os.geteuid()}:{os.getegid()}:PostgreSQL:/var/lib/postgresql:/bin/bash\n")
+    with open(group, "w", encoding="ascii") as file:
+        file.write(f"root:x:0:\npostgres:x:{os.getegid()}:\n")
+    return "postgres", {"LD_PRELOAD": libraries[0], "NSS_WRAPPER_PASSWD": passwd, "NSS_WRAPPER_GROUP": group}
+
+
+def _data_directory(data: str) -> str:
+    """The directory that is used: PGDATA, or a subdirectory where the mount point belongs to somebody else.
+
+    PostgreSQL insists on owning its directory, and a volume's root cannot be given away without privileges.
+    """
+    try:
+        os.makedirs(data, mode=0o700, exist_ok=True)
+        owner = os.stat(data).st_uid
+    except OSError as error:
+        raise StartError(f"PGDATA: cannot make or look into {data}: {error.strerror}; mount a volume that user {os.geteuid()} may write to") from None
+    if owner == os.geteuid():
+        return data
+    if os.path.exists(os.path.join(data, "PG_VERSION")):
+        raise StartError(
+            f"PGDATA: {data} holds a database that belongs to user id {owner}, and this container runs as {os.geteuid()}; "
+            f"run it as that user (--user {owner}) or change the owner of the files"
+        )
+    inner = os.path.join(data, "pgdata")
+    try:
+        os.makedirs(inner, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise StartError(
+            f"PGDATA: {data} belongs to user id {owner}, and user {os.geteuid()} (group {os.getegid()}) may not write there: {error.strerror}; "
+            "run with group 0, or mount a volume that this user owns"
+        ) from None
+    if os.stat(inner).st_uid != os.geteuid():
+        raise StartError(f"PGDATA: {inner} belongs to user id {os.stat(inner).st_uid}, and this container runs as {os.geteuid()}; run it as that user")
+    return inner

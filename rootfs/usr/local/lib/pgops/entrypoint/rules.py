@@ -1,0 +1,90 @@
+# Copyright (c) 2026 The pgops.access developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The managed section in pg_hba.conf: planned by the engine, written by the store, and read back as the server will read it."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from .._hba import plan, ruleset
+from .._hba.errors import HbaError
+from .._hba.model import Address, Rule, Server, decode, encode
+from .._hba.reader import Entry
+from .._store import base, file
+from . import access
+from .errors import CONFIGURATION, StartError
+
+
+class Files:
+    """Real files for the engine."""
+
+    def read(self, path: str) -> bytes:
+        """Content of a file; raises OSError, with EISDIR for a directory."""
+        with open(encode(path), "rb") as opened:
+            return opened.read()
+
+    def list_directory(self, path: str) -> list[Entry]:
+        """Entries of a directory; raises OSError."""
+        entries = []
+        with os.scandir(encode(path)) as found:
+            for item in found:
+                try:
+                    item.stat()
+                    entries.append(Entry(decode(item.name), item.is_dir()))
+                except OSError:
+                    entries.append(Entry(decode(item.name), broken=True))
+        return entries
+
+
+class Written(t.NamedTuple):
+    """What came of it."""
+
+    changed: bool
+    rules: tuple[Rule, ...]
+    """All rules of the file, as the server will load them."""
+    foreign: tuple[Rule, ...]
+    """Rules of other owners that let clients from outside in."""
+
+
+def write(path: str, wanted: access.Wanted, server: Server) -> Written:
+    """Make the section hold exactly the wanted rules. Raises StartError: with rules that are not known to hold, nothing starts."""
+    request = plan.Request(rules=wanted.rules, section=access.SECTION)
+    try:
+        outcome = file.update(path, plan.planner(request, server))
+    except base.StoreError as error:
+        raise StartError(f"the access rules cannot be written, so the server does not start: {error}") from None
+    except HbaError as error:
+        raise StartError(f"the access rules in {path} cannot be changed, so the server does not start: {error}") from None
+    loaded = ruleset.load(path, Files(), server)
+    if not loaded.loads:
+        faults = "; ".join(f"{fault.file}, line {fault.line}: {fault.message}" for fault in loaded.errors[:5])
+        raise StartError(f"the server would refuse its access rules: {faults}. Mend or remove these lines", CONFIGURATION)
+    ours = {(rule.file, rule.line) for rule in _section(path, outcome.plan.after, server, loaded.rules)}
+    foreign = tuple(rule for rule in loaded.rules if (rule.file, rule.line) not in ours and opens_to_outside(rule))
+    return Written(outcome.written, loaded.rules, foreign)
+
+
+def opens_to_outside(rule: Rule) -> bool:
+    """Whether a rule can let in a client that is not in this container."""
+    return rule.type != "local" and rule.method != "reject" and not (rule.address is not None and _only_loopback(rule.address))
+
+
+def _only_loopback(address: Address) -> bool:
+    if address.kind == "name":
+        return address.text == "localhost"
+    if address.kind != "network":
+        return False
+    if address.family == 4:
+        return address.value >> 24 == 127 and address.mask >> 24 == 255
+    return address.value == 1 and address.mask == (1 << 128) - 1
+
+
+def _section(path: str, content: bytes, server: Server, rules: tuple[Rule, ...]) -> list[Rule]:
+    document = plan.Document.parse(content, server)
+    for section in document.sections():
+        if section.name == access.SECTION:
+            first, last = document.lines[section.begin].line, document.lines[section.end].line
+            return [rule for rule in rules if rule.file == path and first < rule.line < last]
+    return []
