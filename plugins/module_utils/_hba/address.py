@@ -67,9 +67,9 @@ def numeric(text: str, interfaces: frozenset[str] = DEFAULT_INTERFACES) -> Numer
 
 
 def _zone_known(packed: bytes, zone: str, interfaces: frozenset[str]) -> bool:
-    """Interface names only for link-local unicast and multicast addresses; an interface number for any."""
-    link_local = (packed[0] == 0xFE and packed[1] & 0xC0 == 0x80) or (packed[0] == 0xFF and packed[1] & 0x0F == 2)
-    if link_local and zone in interfaces:
+    """Interface names only for link-local unicast, and link-local and node-local multicast; an interface number for any address."""
+    scoped = (packed[0] == 0xFE and packed[1] & 0xC0 == 0x80) or (packed[0] == 0xFF and packed[1] & 0x0F in {1, 2})
+    if scoped and zone in interfaces:
         return True
     number = _ZONE.fullmatch(zone)
     return number is not None and int(number[1]) <= 0xFFFFFFFF

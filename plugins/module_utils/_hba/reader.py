@@ -15,6 +15,8 @@ import os
 import posixpath
 import typing as t
 
+from .model import encode
+
 
 class Entry(t.NamedTuple):
     """One name in a directory."""
@@ -53,6 +55,8 @@ class DictReader:
 
     def read(self, path: str) -> bytes:
         """Content of ``path``; see :meth:`Reader.read`."""
+        if max(len(encode(part)) for part in path.split("/")) > 255 or len(encode(path)) > 4095:
+            raise _os_error(errno.ENAMETOOLONG, path)
         where = posixpath.normpath(path)
         content = self._files.get(where)
         if isinstance(content, bytes):

@@ -12,7 +12,9 @@ number. Source: ``tokenize_auth_file`` and its helpers in PostgreSQL's ``src/bac
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import gc
 import os
 import typing as t
 
@@ -76,14 +78,28 @@ def load(path: str, reader: Reader, server: Server, host: Host = DEFAULT_HOST) -
 
     Never raises for what files hold or for files that are missing.
     """
-    return _ruleset(read_lines(path, reader, server), path, server, host)
+    with _collector_paused():
+        return _ruleset(read_lines(path, reader, server), path, server, host)
 
 
 def parse_text(raw: bytes, server: Server, file: str = "pg_hba.conf", reader: Reader | None = None, host: Host = DEFAULT_HOST) -> Ruleset:
     """Read one text. What it includes is looked up through ``reader``; without one every inclusion is a missing file."""
     lines = _Loader(DictReader({}) if reader is None else reader, server)
-    lines.add_text(file, raw)
-    return _ruleset(lines.result(), file, server, host)
+    with _collector_paused():
+        lines.add_text(file, raw)
+        return _ruleset(lines.result(), file, server, host)
+
+
+@contextlib.contextmanager
+def _collector_paused() -> t.Iterator[None]:
+    """No cycle collection meanwhile: rows are many small tuples without cycles, and collecting over and over makes reading superlinear."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
 
 
 def read_lines(path: str, reader: Reader, server: Server, *, usermap: bool = False) -> Lines:
@@ -131,6 +147,8 @@ def located(name: str, referrer: str, server: Server) -> str:
     """The full name of a file that a line of ``referrer`` names: absolute as it is, else in the referrer's directory, normalised."""
     if name.startswith("/"):
         return name
+    while name.startswith("./") and server.major <= 14:
+        name = name[2:]
     directory = referrer.rstrip("/").rpartition("/")[0].rstrip("/")
     if not directory and referrer.startswith("/"):
         directory = "/"
