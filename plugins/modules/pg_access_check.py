@@ -33,6 +33,7 @@ attributes:
     details:
       - The module changes nothing, so there is no difference to show.
   platform:
+    support: full
     platforms: posix
 options:
   clients:

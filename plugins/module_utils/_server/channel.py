@@ -255,6 +255,8 @@ def _translated() -> t.Iterator[None]:
         raise Failed("timed_out", "no answer in time") from error
     except ssl.SSLCertVerificationError as error:
         raise Failed("server_not_trusted", error.verify_message or str(error)) from error
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
+        raise Failed("closed", "the server closed the connection without a word") from error
     except ssl.SSLError as error:
         alert = "ALERT" in (error.reason or "")
         raise Failed("tls_alert" if alert else "tls_failed", (error.reason or str(error)).replace("_", " ").lower()) from error
