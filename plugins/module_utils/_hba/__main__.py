@@ -17,6 +17,7 @@ import argparse
 import importlib
 import json
 import os
+import socket
 import sys
 import typing as t
 
@@ -57,6 +58,24 @@ class FileReader:
         return entries
 
 
+class SystemResolver:
+    """Host names as a server on this machine sees them."""
+
+    def reverse(self, address: str) -> str | None:
+        """The name of a numeric address; None when there is none."""
+        try:
+            return socket.getnameinfo((address, 0), socket.NI_NAMEREQD)[0]
+        except OSError:
+            return None
+
+    def forward(self, name: str) -> list[str]:
+        """The numeric addresses of a name; empty when there are none."""
+        try:
+            return [str(found[4][0]) for found in socket.getaddrinfo(name, None)]
+        except (OSError, UnicodeError):
+            return []
+
+
 # ------------------------------------------------------------------------------------------------------------------- arguments
 
 
@@ -81,6 +100,13 @@ def _features(text: str) -> tuple[str, ...]:
     if unknown:
         raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; a comma list of {', '.join(sorted(ALL_FEATURES))} is wanted")
     return names
+
+
+def _interface(text: str) -> t.Any:
+    try:
+        return _part("decide").interface(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no address with a prefix length such as 192.0.2.7/24") from error
 
 
 def _server_arguments(parser: argparse.ArgumentParser) -> None:
@@ -133,6 +159,19 @@ def _build_parser() -> argparse.ArgumentParser:
     sub = command("decide", cmd_decide, "tell for each client which rule decides, and how")
     sub.add_argument("--clients", required=True, metavar="CLIENTS.json", help="array of clients: user, database, address, transport, …")
     sub.add_argument("--roles", metavar="ROLES.json", help='array of {"name", "superuser", "member_of"}')
+    sub.add_argument(
+        "--resolve",
+        choices=("system", "none"),
+        default="system",
+        help="who resolves host names in rules: this machine, or nobody, which leaves them undecided (default: system)",
+    )
+    sub.add_argument(
+        "--interface",
+        type=_interface,
+        action="append",
+        metavar="ADDRESS/PREFIX",
+        help="an address of the server, for samehost and samenet; repeat it for each (default: only loopback is known)",
+    )
     sub.add_argument("file", metavar="FILE", help=file_help)
 
     sub = command("effect", cmd_effect, "tell for whom access differs between two files")
@@ -301,10 +340,24 @@ def cmd_load(args: argparse.Namespace) -> int:
 
 def cmd_decide(args: argparse.Namespace) -> int:
     """``decide``: for each client the rule that decides, or that none does."""
-    decide = _part("decide")
+    from . import decide  # noqa: PLC0415 - only this command pays for the import
+
     server = server_of(args)
     rules = loadable(args.file, server)
-    return int(decide.command(rules, server, json_of(args.clients), roles_of(args.roles), print_json_array))
+    items = json_of(args.clients)
+    resolver = SystemResolver() if args.resolve == "system" else None
+    try:
+        clients = decide.clients_from_json(items)
+        decider = decide.Decider(
+            rules.rules, server=server, roles=roles_of(args.roles), resolver=resolver, interfaces=args.interface or None
+        )
+        decisions = decider.decide_all(clients, explain=True)
+        wanted = [decide.expectation(item) for item in items]
+    except decide.InvalidClient as error:
+        raise UsageError(f"{args.clients}: {error}") from error
+    shown = [decide.as_dict(decision, expect) for decision, expect in zip(decisions, wanted)]
+    print_json_array(shown)
+    return EXIT_OK if all(item.get("meets", item["outcome"] != decide.UNDECIDED) for item in shown) else EXIT_FOUND
 
 
 def cmd_effect(args: argparse.Namespace) -> int:
