@@ -214,15 +214,27 @@ class _Writer:
         return done
 
 
+_LINE_END = re.compile(rb"(?:\r*\n|\r+)\Z")
+
+
 def _line_end(raw: bytes) -> bytes:
-    """The bytes that end a line: carriage returns and the line feed."""
-    return raw[len(raw.rstrip(b"\r\n")) :]
+    """The bytes that end a logical line's last physical line."""
+    match = _LINE_END.search(raw)
+    return match.group() if match is not None else b""
+
+
+def check_position(position: str) -> None:
+    """Raise PlanError for a position that is none of the four kinds."""
+    kind, colon, anchor = position.partition(":")
+    if position not in {"first", "last"} and not (kind in {"before", "after"} and colon and _NAME.fullmatch(anchor)):
+        raise PlanError(f"position {position!r}: use first, last, before:SECTION or after:SECTION")
 
 
 def marker_lines(name: str, position: str = "last") -> tuple[str, str]:
     """The two lines around a section. Raises PlanError for a name that a marker cannot hold."""
     if _NAME.fullmatch(name) is None:
         raise PlanError(f"section name {name!r}: use letters, digits, dots, underscores and hyphens, at most 63, a letter or digit first")
+    check_position(position)
     note = "" if position == "last" else f", position {position}"
     return f"# BEGIN {_MARK} {name}{note}", f"# END {_MARK} {name}"
 
@@ -250,13 +262,12 @@ class Layout:
 
         Raises PlanError for a position that is none, or that names a section which is not there.
         """
-        kind, _, anchor = position.partition(":")
+        check_position(position)
         if position == "first":
             return self._first(name)
         if position == "last":
             return self._last(name)
-        if kind not in {"before", "after"} or not anchor:
-            raise PlanError(f"position {position!r}: use first, last, before:SECTION or after:SECTION")
+        kind, _, anchor = position.partition(":")
         if anchor == name:
             raise PlanError(f"position {position!r}: a section cannot stand beside itself")
         if anchor not in self.by_name:

@@ -45,19 +45,24 @@ class Entries:
     def __init__(self, document: Document, sections: t.Sequence[Section]) -> None:
         self.all = _read(document, sections)
         self.contents = [entry.line for entry in self.all]
-        self._loose: dict[Key, Entry] = {}
+        self._loose: dict[Key, list[Entry]] = {}
         self._in_sections: dict[Meaning, Entry] = {}
         for entry in self.all:
             if entry.meaning is None:
                 continue
             if entry.section is None:
-                self._loose.setdefault(entry.meaning.key, entry)
+                self._loose.setdefault(entry.meaning.key, []).append(entry)
             else:
                 self._in_sections.setdefault(entry.meaning, entry)
 
     def first_loose(self, key: Key) -> Entry | None:
         """The first entry outside sections that is about these clients."""
-        return self._loose.get(key)
+        found = self._loose.get(key)
+        return found[0] if found else None
+
+    def dead_below(self, key: Key) -> list[Entry]:
+        """The other entries outside sections about these clients: none of them is ever reached."""
+        return self._loose.get(key, [])[1:]
 
     def in_section(self, meaning: Meaning, before: Entry | None) -> bool:
         """Whether an entry inside a section means this, and stands before another entry when one is given."""

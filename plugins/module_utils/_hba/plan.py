@@ -26,8 +26,8 @@ What a request means
 databases, users, address) is the one; when it has another method or other options it is changed where it stands, because the
 first match decides and a second entry below it would be dead. An entry in another owner's section that means the same also counts, and
 is never changed. New entries go behind the given rule before them, else before the given rule after them, else to ``position``
-(default: last); entries that stand in another order than the given one are moved, others never are. Whether an entry is reached at all
-is not decided here: ``effect`` and ``findings`` prove that. ``move`` brings all given rules to ``position``.
+(default: last). Entries that stand in another order than the given one are moved, and the entries that they hid go, as they must not
+come to life; others are never moved. Whether an entry is reached at all is not decided here: ``effect`` and ``findings`` prove that. ``move`` brings all given rules to ``position``.
 
 *section*: the marked block holds exactly these rules in this order. Lines that mean the same stay untouched, and so do comments and blank
 lines between them. A new section goes to ``position``; one that is there stays where it is unless ``move`` is given.
@@ -51,7 +51,7 @@ import datetime
 import typing as t
 
 from . import comments
-from .document import Changes, Document, Layout, Section, marker_lines
+from .document import Changes, Document, Layout, Section, check_position, marker_lines
 from .edits import Entries, Entry, longest_run, subtract, with_comment, with_method
 from .errors import InvalidRule, PlanError
 from .meaning import Key, Meaning, meaning_of
@@ -136,8 +136,9 @@ def _check(request: Request) -> None:
         raise PlanError("move needs a position: where to?")
     if request.now is not None and request.now.tzinfo is None:
         raise PlanError("now must carry its time zone")
+    check_position(request.position or "last")
     if request.section is not None:
-        marker_lines(request.section, request.position or "last")
+        marker_lines(request.section)
 
 
 class _Wanted(t.NamedTuple):
@@ -207,7 +208,7 @@ class _Work:
                 self._adjust(place, wanted)
                 continue
             if place is not None:
-                self._remove(place.line, "moved")
+                self._take_away(place, wanted)
             pending.append(wanted.line if place is None else self._adjusted(place, wanted))
         if pending:
             where = previous.line + 1 if previous is not None else self._place(self.request.position or "last")
@@ -217,6 +218,8 @@ class _Work:
         """Bring all given rules to the position, in order; True when that is done."""
         lines = [place.line for place in places if place is not None]
         gone = set(lines)
+        for wanted in targets:
+            gone.update(entry.line for entry in self.entries.dead_below(wanted.meaning.key))
         where = self._place(self.request.position or "last", gone)
         if len(lines) == len(places) and self.entries.are_neighbours(lines) and self._stands_at(lines, where):
             return False
@@ -224,9 +227,15 @@ class _Work:
         for wanted, place in zip(targets, places):
             texts.append(wanted.line if place is None else self._adjusted(place, wanted))
             if place is not None:
-                self._remove(place.line, "moved")
+                self._take_away(place, wanted)
         self.changes.insert(where, texts)
         return True
+
+    def _take_away(self, place: Entry, wanted: _Wanted) -> None:
+        """An entry leaves its place for another; entries that it hid must not come to life by that."""
+        self._remove(place.line, "moved")
+        for entry in self.entries.dead_below(wanted.meaning.key):
+            self._remove(entry.line, "moved")
 
     def _stands_at(self, lines: list[int], where: int) -> bool:
         """Whether no line with content stands between a run of entries and a place."""

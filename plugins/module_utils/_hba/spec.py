@@ -78,7 +78,7 @@ def spec_from_line(text: str, server: Server, where: str = "rule", *, absent: bo
         raise InvalidRule(where, "is an include record, not a rule")
     _, comment, expires = comments.split(line)
     spec = _from_fields(fields.fields, server, where, absent=absent)
-    return check_spec(spec._replace(comment=comment, expires=expires), server, where, absent=absent)
+    return check_spec(spec._replace(comment=comment or None, expires=expires), server, where, absent=absent)
 
 
 def spec_of_rule(fields: t.Sequence[Field], rule: Rule) -> RuleSpec:
