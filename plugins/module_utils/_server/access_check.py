@@ -225,6 +225,8 @@ class AccessCheck:
             check.notes.append(f"the server saw {evidence.address_seen}, not {client.address}")
         if evidence.seen_known and evidence.tls is not None and evidence.server_tls is None:
             check.notes.append("the server sees no TLS: something in between ends it")
+        if evidence.logged_in and client.password and not evidence.sent_password:
+            check.notes.append("the server did not ask for the password")
         if client.expect is not None:
             let_in = check.other_transport is not None and check.other_transport[1] in verdicts.RULE_REACHED
             check.met = verdicts.meets(client.expect, check.outcome, check.methods, bool(client.password), let_in)

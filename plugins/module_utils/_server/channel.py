@@ -170,7 +170,12 @@ class Channel:
         network = self._network()
         with _translated():
             network.settimeout(self.deadline.remaining())
-            wrapped = context.wrap_socket(network, server_hostname=host)
+            try:
+                wrapped = context.wrap_socket(network, server_hostname=host)
+            except ssl.SSLError:  # a certificate that is not to be trusted is a ValueError too
+                raise
+            except ValueError as error:  # also UnicodeError: a host that no certificate can name
+                raise Failed("tls_failed", f"{host} is no name for TLS: {error}") from error
             self._socket = wrapped
             cipher = wrapped.cipher()
             name, bits = (cipher[0], cipher[2]) if cipher else ("", 0)

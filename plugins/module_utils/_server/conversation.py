@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import ssl
 import time
 import typing as t
@@ -114,7 +115,7 @@ def converse(target: Target, login: Login, seconds: float) -> Evidence:
 
 
 def _milliseconds(since: float) -> float:
-    return round((time.monotonic() - since) * 1000, 1)
+    return round((time.monotonic() - since) * 1000, 2)
 
 
 def _encrypt(channel: Channel, target: Target, evidence: Evidence) -> bool:
@@ -229,7 +230,5 @@ def _look(channel: Channel, login: Login, evidence: Evidence) -> None:
 
 def server_major(version: str) -> int:
     """``16.2 (Debian …)`` → 16; 0 when a pooler or a fork says something else."""
-    digits = version.partition(".")[0].split(" ")[0]
-    while digits and not digits.isdigit():
-        digits = digits[:-1]
-    return int(digits) if digits else 0
+    found = re.match(r"[0-9]{1,3}", version)
+    return int(found.group()) if found else 0

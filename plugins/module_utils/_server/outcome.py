@@ -235,20 +235,18 @@ def _refusal(evidence: Evidence) -> str:
 
 
 def _invalid_authorization(message: str, routine: str) -> str:
-    """28000 has many meanings; texts first, the C function where the text is translated."""
-    if "no pg_hba.conf entry" in message:
+    """28000 has many meanings: how the text begins and ends (names stand in the middle), the C function where it is translated."""
+    if message.startswith("no pg_hba.conf entry"):
         return "no_entry"
-    if "pg_hba.conf rejects" in message:
+    if message.startswith("pg_hba.conf rejects"):
         return "rejected"
-    if "valid client certificate" in message:
-        return "certificate_required"
-    if "not permitted to log in" in message:
+    if message.startswith("role ") and message.endswith("is not permitted to log in"):
         return "may_not_log_in"
-    if message.startswith("role ") and "does not exist" in message:
+    if message.startswith("role ") and message.endswith("does not exist"):
         return "unknown_role"
-    if routine == "ClientAuthentication" and "pg_hba.conf" in message:
-        return "denied"
-    if routine == "auth_failed" or "authentication failed" in message:
+    if routine == "ClientAuthentication":
+        return "denied" if "pg_hba.conf" in message else "certificate_required"
+    if routine == "auth_failed" or " authentication failed for user " in message:
         return "authentication_failed"
     return "server_error"
 

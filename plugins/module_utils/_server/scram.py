@@ -52,7 +52,7 @@ class Scram:
         nonce, iterations = fields.get("r", ""), fields.get("i", "")
         if not nonce.startswith(self._nonce) or nonce == self._nonce:
             raise ProtocolError("the server's SCRAM nonce does not extend ours")
-        if not iterations.isdigit() or not 1 <= int(iterations) <= MAX_ITERATIONS:
+        if len(iterations) > 7 or not iterations.isdecimal() or not 1 <= int(iterations) <= MAX_ITERATIONS:
             raise ProtocolError(f"the server asks for {iterations[:20]!r} SCRAM iterations; 1 to {MAX_ITERATIONS} are accepted")
         salted = hashlib.pbkdf2_hmac("sha256", self._password, _base64(fields.get("s", "")), int(iterations))
         client_key = _hmac(salted, b"Client Key")
