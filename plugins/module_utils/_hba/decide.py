@@ -378,6 +378,8 @@ class Decider:
     def _named(self, pattern: str, subject: _Subject) -> tuple[_Truth, str]:
         """A host name or ``.suffix``. The server's memory of failed look-ups changes no answer, as all rules ask for the same name."""
         text = subject.client.address or ""
+        if pattern in ("", "."):
+            return False, f"no host is called {pattern!r}"
         if self.resolver is None:
             return None, f"whether {text} is the host {pattern!r} takes name resolution, and no resolver was given"
         if subject.host is None:
