@@ -27,7 +27,8 @@ databases, users, address) is the one; when it has another method or other optio
 first match decides and a second entry below it would be dead. An entry in another owner's section that means the same also counts, and
 is never changed. New entries go behind the given rule before them, else before the given rule after them, else to ``position``
 (default: last). Entries that stand in another order than the given one are moved, and the entries that they hid go, as they must not
-come to life; others are never moved. Whether an entry is reached at all is not decided here: ``effect`` and ``findings`` prove that. ``move`` brings all given rules to ``position``.
+come to life; others are never moved. ``move`` brings all given rules to ``position``. Whether an entry is reached at all is not decided
+here: ``effect`` and ``findings`` prove that.
 
 *section*: the marked block holds exactly these rules in this order. Lines that mean the same stay untouched, and so do comments and blank
 lines between them. A new section goes to ``position``; one that is there stays where it is unless ``move`` is given.

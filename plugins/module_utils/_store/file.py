@@ -117,7 +117,7 @@ class FileStore:
             yield
         finally:
             self._held = False
-            os.close(handle)
+            _close(handle)
 
     def write(self, snapshot: base.Snapshot, after: bytes, *, backup: bool = False) -> base.Written:
         """Replace the content that ``snapshot`` describes. Raises StoreConflict when it is no longer so, and StoreError."""
@@ -160,9 +160,9 @@ class FileStore:
                 if _still_names(target, handle):
                     return handle
             except BaseException:
-                os.close(handle)
+                _close(handle)
                 raise
-            os.close(handle)
+            _close(handle)
 
     def _open_to_lock(self, target: str) -> int:
         """For writing where we may: NFS gives exclusive locks to writable handles only (flock(2), NOTES)."""
@@ -240,10 +240,9 @@ class _Replacement:
             self._dress(handle)
             os.fsync(handle)
         except BaseException:
-            with contextlib.suppress(OSError):
-                os.close(handle)
+            _close(handle)
             raise
-        os.close(handle)
+        os.close(handle)  # some file systems tell of a failed write only here
         return name
 
     def _dress(self, handle: int) -> None:
@@ -328,8 +327,14 @@ def _read_stable(path: str, target: str) -> base.Snapshot:
                 return base.Snapshot(content, True, Identity.of(after))
             time.sleep(0.02)
     finally:
-        os.close(handle)
+        _close(handle)
     raise base.StoreError(path, "keeps changing while it is read", "find out which program writes it, then run again")
+
+
+def _close(handle: int) -> None:
+    """Close a handle that nothing was written to, or whose content is given up: an error of that says nothing about our files."""
+    with contextlib.suppress(OSError):
+        os.close(handle)
 
 
 def _read_all(handle: int) -> bytes:
@@ -371,7 +376,7 @@ def _directory(path: str) -> t.Iterator[int]:
     try:
         yield handle
     finally:
-        os.close(handle)
+        _close(handle)
 
 
 def _flush_directory(handle: int, path: str) -> None:
