@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import json
+import shutil
 import socket
 import sys
 import tempfile
@@ -20,7 +22,7 @@ from .wire import acting_as
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def _engine(name: str) -> t.Any:
+def engine_module(name: str) -> t.Any:
     """A module of the engine; from a checkout that is not inside a collections path, through a link that looks like one."""
     package = "ansible_collections.pgops.access.plugins.module_utils._hba"
     try:
@@ -29,6 +31,7 @@ def _engine(name: str) -> t.Any:
         if not (error.name or "").startswith("ansible_collections") or package in (error.name or ""):
             raise
     home = Path(tempfile.mkdtemp(prefix="pgops-col-"))
+    atexit.register(shutil.rmtree, home)
     (home / "ansible_collections" / "pgops").mkdir(parents=True)
     (home / "ansible_collections" / "pgops" / "access").symlink_to(ROOT)
     sys.path.insert(0, str(home))
@@ -38,11 +41,12 @@ def _engine(name: str) -> t.Any:
     return importlib.import_module(f"{package}.{name}")
 
 
-model = _engine("model")
-main = _engine("__main__")
-ruleset = _engine("ruleset")
-parser = _engine("parser")
-view = _engine("view")
+model = engine_module("model")
+main = engine_module("__main__")
+ruleset = engine_module("ruleset")
+parser = engine_module("parser")
+view = engine_module("view")
+engine_module("regex")  # the engine imports it late; here that would be as an account that may not read the checkout
 
 
 def described(server: Server, case: Case | None = None) -> t.Any:
@@ -79,7 +83,7 @@ def read(server: Server, case: Case) -> tuple[Verdict, t.Any]:
 
 
 def _read_ident(server: Server, path: str, target: t.Any) -> tuple[Verdict, t.Any]:
-    ident = _engine("ident")
+    ident = engine_module("ident")
     maps = ident.load(path, main.FileReader(), target)
     rows = None if server.major < 15 or maps.unreadable is not None else view.ident_rows(maps.rows, target)
     log = tuple(f"LOG:  {error.message}" for error in maps.errors)
@@ -117,5 +121,8 @@ def compare(server: Server, case: Case) -> str | None:
     """Ask both about a case; the difference, or None."""
     theirs = server.judge(case)
     with server.holding(case):
-        ours, _ = read(server, case)
+        try:
+            ours, _ = read(server, case)
+        except Exception as error:  # whatever a file holds, the engine must not raise
+            return f"the engine raised {type(error).__name__}: {error}"
     return difference(ours, theirs)

@@ -463,17 +463,12 @@ class Server:
         file, line = (found["file"], int(found["line"])) if found else (None, None)
         return Attempt(answer, file or (str(self.data / "pg_hba.conf") if found else None), line, entries)
 
-    def populate(self, statements: t.Iterable[str], databases: t.Iterable[str]) -> None:
-        """Roles and databases of the recorded connection attempts, once for a server's life."""
-        if self._populated:
-            return
-        for statement in statements:
-            self.sql(statement)
-        there = {(row[0] or b"").decode() for row in self.sql("select quote_ident(datname) from pg_database")}
-        for database in databases:
-            if database not in there and database.strip('"') not in there:
-                self.sql(f"create database {database}")
-        self._populated = True
+    def populate(self, statements: t.Iterable[str]) -> None:
+        """Run statements once in a server's life: the roles of connection attempts."""
+        if not self._populated:
+            for statement in statements:
+                self.sql(statement)
+            self._populated = True
 
 
 if __name__ == "__main__":

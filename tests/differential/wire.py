@@ -100,6 +100,8 @@ class Connection:
             sock.settimeout(TIMEOUT)
             with acting_as(uid):
                 sock.connect(target)
+            if socket_path is None:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else delayed acknowledgements cost 40 ms each
             connection = cls(sock)
             if tls:
                 connection.start_tls()
