@@ -123,12 +123,13 @@ def _encrypt(channel: Channel, target: Target, evidence: Evidence) -> bool:
     if target.transport not in ("tls", "gss"):
         return True
     evidence.stage = "encrypt"
-    channel.send(wire.ssl_request() if target.transport == "tls" else wire.gssenc_request())
+    tls = target.transport == "tls"
+    channel.send(wire.ssl_request() if tls else wire.gssenc_request())
     answer = channel.receive_bytes(1)
     evidence.encryption_answer = answer.decode("latin-1")
     if answer == b"E":  # an error instead of an answer: no process could be started for us; libpq does not trust its text either
         raise Failed("closed", "the server answered the encryption request with an error")
-    if answer not in (b"S", b"G", b"N"):
+    if answer not in (b"N", b"S" if tls else b"G"):
         raise ProtocolError(f"the answer to the encryption request is not PostgreSQL's: {wire.printable(answer)}")
     if answer == b"S" and target.tls is not None:
         evidence.sent_certificate = target.sends_certificate
@@ -192,6 +193,8 @@ class _Dialogue:
 
     def _first_answer(self, request: wire.AuthRequest) -> bytes | None:
         name = request.name
+        if name not in ("password", "md5", "sasl", "gss", "sspi"):
+            raise ProtocolError(f"the server asks for the authentication step {name}, which makes no sense here")
         if name == "sasl":
             self._evidence.mechanisms = request.mechanisms
             name = "oauth" if "OAUTHBEARER" in request.mechanisms else "scram-sha-256"

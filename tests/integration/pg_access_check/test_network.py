@@ -95,6 +95,14 @@ def test_no_way_there() -> None:
     assert (verdict.outcome, verdict.met) == ("unreachable", True), verdict
 
 
+def test_a_name_with_several_addresses() -> None:
+    """localhost is ::1 and 127.0.0.1 on most machines; only the latter answers."""
+    with listener(lambda connection: connection.sendall(b"")) as port:
+        (verdict,) = check(at(port, host="localhost"))
+    assert verdict.outcome == "closed", verdict
+    assert verdict.evidence.server_address == "127.0.0.1"
+
+
 def test_a_source_of_the_other_family(any_server: Server) -> None:
     (verdict,) = check(client(any_server, "scramuser", address="::1"))
     assert verdict.outcome == "unreachable"
