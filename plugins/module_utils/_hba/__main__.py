@@ -6,7 +6,7 @@
 """The engine's command line: reads access files as a PostgreSQL server of a given major does, without a server and without Ansible.
 
 Run it as ``python3 -m ansible_collections.pgops.access.plugins.module_utils._hba COMMAND …``. This is the only file of the engine that
-opens files. Exit codes: 0, 1 when there are errors or findings (``rows`` and ``load``: the file would not load), 2 for wrong usage and for
+opens files. Exit codes: 0, 1 when there are errors or findings (the file would not load), 2 for wrong usage and for
 files that cannot be read. Results are JSON on standard output; bytes that are not UTF-8 are written as lone surrogates (``\\udcff`` for
 the byte ff), from which every JSON parser of Python gets the byte back with ``surrogateescape``.
 """
@@ -33,6 +33,10 @@ EXIT_OK, EXIT_FOUND, EXIT_USAGE = 0, 1, 2
 
 class UsageError(Exception):
     """The command cannot do what it was asked; the message says why and what to do."""
+
+
+class WouldNotLoad(Exception):
+    """The command needs rules that a server has loaded, and no server would load these."""
 
 
 class FileReader:
@@ -176,6 +180,7 @@ def _build_parser() -> argparse.ArgumentParser:
 
     sub = command("effect", cmd_effect, "tell for whom access differs between two files")
     sub.add_argument("--roles", metavar="ROLES.json", help='array of {"name", "superuser", "member_of"}')
+    sub.add_argument("--exit-code", action="store_true", help="exit 1 when anything changes")
     sub.add_argument("before", metavar="BEFORE", help=file_help)
     sub.add_argument("after", metavar="AFTER")
 
@@ -238,12 +243,12 @@ def json_of(argument: str) -> t.Any:
 
 
 def loadable(argument: str, server: Server) -> Ruleset:
-    """Ruleset of a file argument that the server would load. Raises UsageError naming the first error otherwise."""
+    """Ruleset of a file argument that the server would load. Raises WouldNotLoad naming the first error otherwise."""
     rules = ruleset_of(argument, server)
     if not rules.loads:
         first = rules.errors[0]
         where = f"{first.file} line {first.line}: " if first.line else ""
-        raise UsageError(f"{argument}: PostgreSQL {server.major} would not load it: {where}{first.message}")
+        raise WouldNotLoad(f"{argument}: PostgreSQL {server.major} would not load it: {where}{first.message}")
     return rules
 
 
@@ -371,7 +376,7 @@ def cmd_effect(args: argparse.Namespace) -> int:
     except HbaError as error:
         raise UsageError(f"the difference cannot be told: {error}") from error
     print_json_array([{"text": change.describe(), **change.as_dict()} for change in changes])
-    return EXIT_FOUND if changes else EXIT_OK
+    return EXIT_FOUND if changes and args.exit_code else EXIT_OK
 
 
 def cmd_findings(args: argparse.Namespace) -> int:
@@ -383,10 +388,12 @@ def cmd_findings(args: argparse.Namespace) -> int:
 
 def cmd_format(args: argparse.Namespace) -> int:
     """``format``: the file with its rules in canonical form."""
-    document = _part("document")
-    text: bytes = document.formatted(bytes_of(args.file), server_of(args))
+    from .formatting import formatted  # noqa: PLC0415 - only this command pays for the import
+
+    raw = bytes_of(args.file)
+    text = formatted(raw, server_of(args))
     if args.check:
-        return EXIT_OK if text == bytes_of(args.file) else EXIT_FOUND
+        return EXIT_OK if text == raw else EXIT_FOUND
     sys.stdout.buffer.write(text)
     return EXIT_OK
 
@@ -399,6 +406,9 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USAGE
+    except WouldNotLoad as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_FOUND
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK

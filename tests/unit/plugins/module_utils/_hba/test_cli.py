@@ -124,3 +124,40 @@ def test_unreadable_directory_entries(tmp_path: Path) -> None:
     assert [row["error"] for row in rows_of(run("rows", "--postgres-version", "16", "-", stdin=b"include_dir d\n", cwd=tmp_path)[1])] == [
         None
     ]
+
+
+def test_effect_says_what_changes_and_where(tmp_path: Path) -> None:
+    (tmp_path / "before").write_bytes(b"local all all peer\nhost all all 10.0.0.0/8 md5\n")
+    (tmp_path / "after").write_bytes(b"local all all peer\nhost all all 10.0.0.0/9 md5\n")
+    version = ("effect", "--postgres-version", "16")
+    code, output, _ = run(*version, "before", "after", cwd=tmp_path)
+    changes = json.loads(output)
+    assert (code, len(changes)) == (0, 1)
+    assert changes[0]["addresses"] == ["10.128.0.0/9"]
+    assert run(*version, "--exit-code", "before", "after", cwd=tmp_path)[0] == 1
+    assert run(*version, "--exit-code", "before", "before", cwd=tmp_path)[:2] == (0, b"[]\n")
+
+
+def test_commands_that_need_loaded_rules_name_the_error(tmp_path: Path) -> None:
+    (tmp_path / "bad").write_bytes(b"local all all nope\n")
+    code, output, problem = run("effect", "--postgres-version", "16", "bad", "bad", cwd=tmp_path)
+    assert (code, output) == (1, b"")
+    assert f'{tmp_path}/bad line 1: invalid authentication method "nope"' in problem
+
+
+def test_format(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b'# c\nlocal  "app"   all peer # who\n')
+    code, output, _ = run("format", "--postgres-version", "16", "f", cwd=tmp_path)
+    assert code == 0
+    assert [line.split() for line in output.splitlines()] == [[b"#", b"c"], [b"local", b"app", b"all", b"peer", b"#", b"who"]]
+    assert run("format", "--check", "--postgres-version", "16", "f", cwd=tmp_path)[0] == 1
+    (tmp_path / "f").write_bytes(output)
+    assert run("format", "--check", "--postgres-version", "16", "f", cwd=tmp_path)[0] == 0
+
+
+def test_rows_of_a_user_map(tmp_path: Path) -> None:
+    (tmp_path / "pg_ident.conf").write_bytes(b"m /^(.*)@x$ \\1\nbad\n")
+    code, output, _ = run("rows", "--ident", "--postgres-version", "15", "pg_ident.conf", cwd=tmp_path)
+    assert code == 1
+    assert rows_of(output)[0] == {"line_number": 1, "map_name": "m", "sys_name": "/^(.*)@x$", "pg_username": "\\1", "error": None}
+    assert json.loads(run("load", "--ident", "--postgres-version", "12", "pg_ident.conf", cwd=tmp_path)[1])["loads"] is False
