@@ -213,7 +213,7 @@ def _end(pattern: re.Pattern[str], text: str, position: int) -> int:
 
 def _with_names(text: str, entry: Entry, databases: Field, users: Field, server: Server) -> str:
     """A line with other names in its database and user columns."""
-    spec = _spec(entry, text)._replace(databases=databases, users=users)
+    spec = spec_of_entry(entry, text)._replace(databases=databases, users=users)
     spans = _spans(text, entry.fields)
     if spans is None:
         return rendered(spec, server)[0]
@@ -230,7 +230,7 @@ def _with_names(text: str, entry: Entry, databases: Field, users: Field, server:
 
 def with_method(text: str, entry: Entry, wanted: RuleSpec, server: Server) -> str:
     """A line with another method and other options; its columns and its comment stay."""
-    old = _spec(entry, text)
+    old = spec_of_entry(entry, text)
     spec = old._replace(method=wanted.method, options=wanted.options)
     spans = _spans(text, entry.fields)
     if spans is None or wanted.method is None:
@@ -258,7 +258,8 @@ def with_comment(text: str, comment: str | None, expires: str | None, server: Se
     return rendered(spec_of_rule(fields, row)._replace(comment=comment, expires=expires), server)[0]
 
 
-def _spec(entry: Entry, text: str) -> RuleSpec:
+def spec_of_entry(entry: Entry, text: str) -> RuleSpec:
+    """A rule that was read, as a wanted one, with its comment and expiry. Raises ValueError for an entry that is no rule."""
     if entry.rule is None:
         raise ValueError("not a rule")
     _, comment, expires = comments.split(text)

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from ansible_collections.pgops.access.plugins.module_utils._hba.document import Changes, Document, Layout, marker_lines
 from ansible_collections.pgops.access.plugins.module_utils._hba.errors import PlanError
@@ -12,6 +14,8 @@ from ansible_collections.pgops.access.plugins.module_utils._hba.lexer import log
 from ansible_collections.pgops.access.plugins.module_utils._hba.model import Server
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+FACTOR = 10 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 1
 
 MAJORS = (12, 13, 14, 15, 16, 18, 19)
 PIECES = st.sampled_from(
@@ -37,7 +41,7 @@ PIECES = st.sampled_from(
 FILES = st.lists(PIECES, max_size=14).map(b"".join)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250 * FACTOR, deadline=None)
 @given(st.one_of(st.binary(max_size=200), FILES), st.sampled_from(MAJORS))
 def test_render_gives_every_byte_back(raw: bytes, major: int) -> None:
     document = Document.parse(raw, Server(major))
@@ -45,7 +49,7 @@ def test_render_gives_every_byte_back(raw: bytes, major: int) -> None:
     assert [line.text for line in document.lines] == [line.text for line in logical_lines(raw, Server(major))]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250 * FACTOR, deadline=None)
 @given(FILES, st.sampled_from(MAJORS), st.data())
 def test_an_insertion_is_a_line_of_its_own_and_the_others_stay(raw: bytes, major: int, data: st.DataObject) -> None:
     server = Server(major)
@@ -63,7 +67,7 @@ def test_an_insertion_is_a_line_of_its_own_and_the_others_stay(raw: bytes, major
     assert after.raw.endswith(raw[start:])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150 * FACTOR, deadline=None)
 @given(FILES, st.sampled_from(MAJORS), st.data())
 def test_removing_and_replacing_touch_only_their_lines(raw: bytes, major: int, data: st.DataObject) -> None:
     server = Server(major)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import os
 import typing as t
 
 import pytest
@@ -23,6 +24,8 @@ from ansible_collections.pgops.access.plugins.module_utils._hba.ruleset import p
 from ansible_collections.pgops.access.plugins.module_utils._hba.spec import RuleSpec, spec_from_dict, spec_from_line
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+FACTOR = 10 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 1
 
 SERVER = Server(15)
 UTC = datetime.timezone.utc
@@ -348,7 +351,7 @@ def line_of(row: tuple[str, list[str], list[str], str, str]) -> str:
     return f"{row[0]} {','.join(row[1])} {','.join(row[2])} {row[3]} {row[4]}"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150 * FACTOR, deadline=None)
 @given(st.lists(ROW, max_size=6), st.lists(ROW, min_size=1, max_size=3), st.booleans())
 def test_absent_is_exactly_the_difference(rows: list[t.Any], gone: list[t.Any], any_method: bool) -> None:
     raw = "".join(line_of(row) + "\n" for row in rows).encode()
@@ -486,13 +489,13 @@ def with_base(raw: str) -> bytes:
     return engine.plan(Document.parse(raw.encode(), SERVER), Request(specs("local base base peer"), section="base")).after
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300 * FACTOR, deadline=None)
 @given(FILES, requests(), st.sampled_from([12, 15, 16, 18]))
 def test_the_same_request_again_changes_nothing(raw: str, request: Request, major: int) -> None:
     make(with_base(raw), request, Server(major))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200 * FACTOR, deadline=None)
 @given(FILES, requests(), requests())
 def test_a_request_after_another_is_stable_too(raw: str, one: Request, other: Request) -> None:
     first = make(with_base(raw), one)
@@ -501,7 +504,7 @@ def test_a_request_after_another_is_stable_too(raw: str, one: Request, other: Re
     make(first.after, other)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300 * FACTOR, deadline=None)
 @given(FILES, requests("alpha"), requests("omega"))
 def test_sections_of_two_owners_commute(raw: str, alpha: Request, omega: Request) -> None:
     base = with_base(raw)
@@ -510,7 +513,7 @@ def test_sections_of_two_owners_commute(raw: str, alpha: Request, omega: Request
     assert results[0].decode() == results[1].decode()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75 * FACTOR, deadline=None)
 @given(FILES, st.lists(requests("x"), min_size=3, max_size=4), st.data())
 def test_sections_of_many_owners_commute(raw: str, drawn: list[Request], data: st.DataObject) -> None:
     base = with_base(raw)
@@ -524,7 +527,7 @@ def test_sections_of_many_owners_commute(raw: str, drawn: list[Request], data: s
     assert len(results) == 1
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150 * FACTOR, deadline=None)
 @given(FILES, requests("mine"))
 def test_a_section_leaves_everything_else_alone(raw: str, request: Request) -> None:
     base = with_base(raw)
@@ -533,7 +536,7 @@ def test_a_section_leaves_everything_else_alone(raw: str, request: Request) -> N
     assert removed.after in {base, base + b"\n", base + b"\r\n", base + b"\n\n", base + b"\r\n\r\n"}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150 * FACTOR, deadline=None)
 @given(FILES, RULES.filter(bool))
 def test_present_rules_are_there_in_order(raw: str, rules: tuple[RuleSpec, ...]) -> None:
     """Each of them, in the given order, and every other entry too, but those whose method was changed where they stood."""

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from ansible_collections.pgops.access.plugins.module_utils._hba.errors import InvalidRule, NotRepresentable
 from ansible_collections.pgops.access.plugins.module_utils._hba.lexer import logical_lines, scan
@@ -14,6 +16,8 @@ from ansible_collections.pgops.access.plugins.module_utils._hba.render import qu
 from ansible_collections.pgops.access.plugins.module_utils._hba.spec import RuleSpec, spec_from_dict, spec_from_line
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+FACTOR = 10 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 1
 
 MAJORS = (12, 13, 14, 15, 16, 17, 18)
 
@@ -70,7 +74,7 @@ def test_what_no_quoting_protects_is_refused(bad: str, role: str) -> None:
 NASTY = st.text(alphabet=st.sampled_from([*'ab+/@"#, \t\r\\=^$l', "\u00e9", "\udcff", "\x0b", "\x1c"]), max_size=8)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200 * FACTOR, deadline=None)
 @given(NASTY, st.booleans(), st.sampled_from(["database", "user", "address", "method", "option"]), st.sampled_from(MAJORS))
 def test_a_token_reads_back_as_itself(text: str, quoted: bool, role: str, major: int) -> None:
     server = Server(major)
@@ -305,7 +309,7 @@ def test_absent_lines_may_end_before_the_method() -> None:
 NAMES = st.lists(st.one_of(NASTY.filter(bool), st.sampled_from(["all", "sameuser", "+g", "x"])), min_size=1, max_size=3)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150 * FACTOR, deadline=None)
 @given(NAMES, NAMES, st.sampled_from(MAJORS), st.text(alphabet='ab #"\\\u00e9,', max_size=6), NASTY)
 def test_a_rule_is_read_back_as_it_was_meant_or_refused(dbs: list[str], users: list[str], major: int, comment: str, value: str) -> None:
     """Whatever is asked for: one line with these tokens and nothing else, or an error; the following line is never touched."""
