@@ -46,6 +46,7 @@ main = engine_module("__main__")
 ruleset = engine_module("ruleset")
 parser = engine_module("parser")
 view = engine_module("view")
+ident = engine_module("ident")
 engine_module("regex")  # the engine imports it late; here that would be as an account that may not read the checkout
 
 
@@ -83,9 +84,8 @@ def read(server: Server, case: Case) -> tuple[Verdict, t.Any]:
 
 
 def _read_ident(server: Server, path: str, target: t.Any) -> tuple[Verdict, t.Any]:
-    ident = engine_module("ident")
     maps = ident.load(path, main.FileReader(), target)
-    rows = None if server.major < 15 or maps.unreadable is not None else view.ident_rows(maps.rows, target)
+    rows = None if server.major < 15 or maps.unreadable is not None else maps.view_rows(target)
     log = tuple(f"LOG:  {error.message}" for error in maps.errors)
     return Verdict(_normal(server, rows), _normal(server, maps.unreadable), maps.loads, _normal(server, log)), maps
 
