@@ -99,6 +99,8 @@ options:
       password:
         description:
           - The password, which appears in no result. Without one (or with an empty one) the check stops when the server asks for it.
+          - When O(clients[].expect) is a method, the password is sent only to a server that asks for it by this method, so that an
+            impostor that asks for clear text does not get it.
           - Ansible masks the text of a password wherever it occurs in a result, so a password that equals a user's name hides
             that name too.
         type: str

@@ -193,7 +193,8 @@ class AccessCheck:
 
     def _converse(self, client: Client, transport: str, source: str | None, password: str | None) -> Evidence:
         target = Target(client.host, client.port, transport, source, self._contexts.get(client.tls), client.tls.cert is not None)
-        return converse(target, Login(client.user, client.database, client.replication, password), self._seconds())
+        login = Login(client.user, client.database, client.replication, password, verdicts.requests_for(client.expect))
+        return converse(target, login, self._seconds())
 
     def _try_other_transport(self, check: Check, source: str | None) -> None:
         """PostgreSQL does not say "TLS required": a client without a rule is tried once more the other way, without its password."""
@@ -208,6 +209,8 @@ class AccessCheck:
     def _ask_libpq(self, check: Check, source: str | None) -> None:
         """The same login by psycopg2. libpq cannot choose its address, so a client with one of several is left out."""
         client = check.client
+        if check.evidence.withheld_password:
+            return
         if source is not None:
             check.notes.append("not confirmed with libpq, which cannot choose the address that it connects from")
             return
@@ -225,6 +228,8 @@ class AccessCheck:
             check.notes.append(f"the server saw {evidence.address_seen}, not {client.address}")
         if evidence.seen_known and evidence.tls is not None and evidence.server_tls is None:
             check.notes.append("the server sees no TLS: something in between ends it")
+        if evidence.withheld_password:
+            check.notes.append(f"the password was not sent, because the server asked for it by {check.evidence.requests[0]}")
         if evidence.logged_in and client.password and not evidence.sent_password:
             check.notes.append("the server did not ask for the password")
         if client.expect is not None:

@@ -50,6 +50,8 @@ class Login:
     database: str | None = None
     replication: bool = False
     password: str | None = dataclasses.field(default=None, repr=False)
+    send_for: frozenset[str] | None = None
+    """Requests for which the password may be sent (libpq's require_auth); None: for any."""
 
 
 @dataclasses.dataclass
@@ -71,6 +73,8 @@ class Evidence:
     """The server's one byte for SSLRequest or GSSENCRequest."""
     sent_certificate: bool = False
     sent_password: bool = False
+    withheld_password: bool = False
+    """True when the server asked for the password in a way for which it may not be sent."""
     authenticated: bool = False
     logged_in: bool = False
     parameters: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -201,6 +205,9 @@ class _Dialogue:
         self._evidence.requests.append(name)
         password = self._login.password
         if not password or name not in ("password", "md5", "scram-sha-256"):
+            return None
+        if self._login.send_for is not None and name not in self._login.send_for:
+            self._evidence.withheld_password = True
             return None
         self._evidence.sent_password = True
         if name == "password":

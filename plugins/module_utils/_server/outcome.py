@@ -269,6 +269,13 @@ def methods(evidence: Evidence, result: str, user_is_os_user: bool = False) -> t
     return ()
 
 
+def requests_for(expect: str | None) -> frozenset[str] | None:
+    """What the server may ask for when ``expect`` is a method; None: anything. No password goes to a server that asks by a weaker one."""
+    if expect not in METHODS:
+        return None
+    return frozenset(request for request, possible in _ASKED_BY.items() if expect in possible)
+
+
 def _silent(evidence: Evidence, user_is_os_user: bool) -> tuple[str, ...]:
     """Methods that let a client in without asking it anything."""
     if evidence.transport == "local":

@@ -68,7 +68,7 @@ def test_random_conversations() -> None:
             target = Target("127.0.0.1", port, dice.choice(["tcp", "tcp", "tcp", "tls", "gss"]), None, context)
             began = time.monotonic()
             evidence = converse(target, Login("u", "d", dice.random() < 0.2, dice.choice([None, "pw"])), 0.2)
-            assert time.monotonic() - began < 1.5
+            assert time.monotonic() - began < 10
             result = verdicts.outcome(evidence)
             assert result in verdicts.OUTCOMES
             verdicts.methods(evidence, result)

@@ -154,6 +154,17 @@ def test_the_source_address_is_ours_to_choose(server: Server) -> None:
     assert second.evidence.address_seen == "127.0.0.1"
 
 
+def test_a_password_goes_to_no_server_that_asks_by_another_method(server: Server) -> None:
+    """The rule says password (clear text), SCRAM is expected: nothing is sent, so the server has nothing to refuse."""
+    start = server._log_size()
+    (verdict,) = check(client(server, "clear", password="wrong", expect="scram-sha-256"))
+    assert (verdict.outcome, verdict.met, verdict.evidence.sent_password) == ("asked", False, False)
+    assert any("was not sent" in note for note in verdict.notes)
+    assert not any("password authentication failed" in entry for entry in server._entries(start))
+    (verdict,) = check(client(server, "clear", password="wrong", expect="password"))
+    assert verdict.outcome == "wrong_password"
+
+
 def test_ipv6(server: Server) -> None:
     if "::1" not in server.listen:
         pytest.skip("this machine has no IPv6")
