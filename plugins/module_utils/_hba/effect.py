@@ -24,7 +24,7 @@ import typing as t
 
 from . import model
 from .access_change import AccessChange, Answer, describe_names, describe_places
-from .effect_rules import AFTER, BEFORE, TRANSPORTS, Box, Item, Reading, merged
+from .effect_rules import AFTER, BEFORE, PLAIN_REGEX, TRANSPORTS, Box, Item, Reading, merged
 from .effect_space import (
     ADDRESS,
     ALWAYS,
@@ -195,7 +195,7 @@ class _Sweep:
         item = box.item
         first, second = (item.position, NOBODY) if item.sides == BEFORE else (NOBODY, item.position)
         node = self._space.both(node, box.condition)
-        answers = [(low, high, self._settled(node, low, high)) for low, high in box.spans]
+        answers = [(low, high, self.settled(node, low, high)) for low, high in box.spans]
         return [(first, second, low, high, found) for low, high, found in answers if found != NEVER]
 
     def _events(self, entries: list[Entry], first: int, last: int) -> tuple[list[tuple[int, int, int, Node]], list[int]]:
@@ -222,7 +222,7 @@ class _Sweep:
             return []
         results = []
         for one, two, part in self._chain(stack):
-            node = self._settled(part, low, high)
+            node = self.settled(part, low, high)
             if node != NEVER:
                 results.append((one, two, low, high, node))
         return results
@@ -264,11 +264,11 @@ class _Sweep:
         found += [(NOBODY, position, node) for position, node in pending[AFTER]]
         return found
 
-    def _settled(self, node: Node, low: int, high: int) -> Node:
+    def settled(self, node: Node, low: int = 0, high: int = 0) -> Node:
         """NEVER where the facts cannot hold together; else without what the others imply."""
         if node <= ALWAYS:
             return node
-        facts = tuple(fact for fact in self._space.support(node) if fact.axis == ADDRESS)
+        facts = tuple(fact for fact in self._space.support(node) if fact.axis == ADDRESS or PLAIN_REGEX.fullmatch(fact.value))
         if not facts:
             return node
         masks = tuple(fact for fact in facts if fact.kind == "mask")
@@ -282,21 +282,18 @@ class _Sweep:
         return self._space.simplify(node, care)
 
     def _consistent(self, facts: list[Fact]) -> Node:
-        """A client has one host name at most; an address of this host is in a network of this host."""
+        """What facts of one column imply about each other."""
         space = self._space
         care = ALWAYS
         for at, one in enumerate(facts):
             for two in facts[:at]:
-                first, second = space.fact(one), space.fact(two)
-                if {one.kind, two.kind} == {"samehost", "samenet"}:
-                    host, net = (first, second) if one.kind == "samehost" else (second, first)
-                    care = space.minus(care, space.minus(host, net))
-                elif {one.kind, two.kind} <= {"host", "suffix"}:
-                    if two.kind == "suffix" and one.value.endswith(two.value):
+                if one.axis == two.axis:
+                    first, second = space.fact(one), space.fact(two)
+                    if _implies(one, two):
                         care = space.minus(care, space.minus(first, second))
-                    elif one.kind == "suffix" and two.value.endswith(one.value):
+                    elif _implies(two, one):
                         care = space.minus(care, space.minus(second, first))
-                    else:
+                    elif _excludes(one, two):
                         care = space.minus(care, space.both(first, second))
         return care
 
@@ -323,6 +320,21 @@ class _Sweep:
         for case, _wanted, _unwanted in cases:
             care = self._space.either(care, case)
         return care
+
+
+def _implies(one: Fact, two: Fact) -> bool:
+    """A host name's ending implies its shorter endings; a name's beginning likewise; this host's address is in its network."""
+    if two.kind == "suffix" and one.kind in ("host", "suffix"):
+        return one.value.endswith(two.value)
+    if one.kind == two.kind == "regex":
+        return one.value.startswith(two.value)
+    return one.kind == "samehost" and two.kind == "samenet"
+
+
+def _excludes(one: Fact, two: Fact) -> bool:
+    """Of two that do not imply each other: a client has one host name at most, a name has one beginning."""
+    kinds = {one.kind, two.kind}
+    return kinds <= {"host", "suffix"} or kinds == {"regex"}
 
 
 def _top(heap: list[tuple[int, int]], low: int) -> int:
@@ -497,8 +509,15 @@ class _Solver:
         if column == 5:
             return first._replace(relation=first.relation.union(*[piece.relation for piece in group]))
         if column == 6:
-            return first._replace(databases=self._reading.databases.union([piece.databases for piece in group]))
-        return first._replace(users=self._reading.users.union([piece.users for piece in group]))
+            return first._replace(databases=self._possible(self._reading.databases.union([piece.databases for piece in group])))
+        return first._replace(users=self._possible(self._reading.users.union([piece.users for piece in group])))
+
+    def _possible(self, names: NameSet) -> NameSet:
+        """The set without what contradictory facts would add."""
+        settled, default = self._sweep.settled, names.default
+        if default <= ALWAYS and all(node <= ALWAYS for node in names.over.values()):
+            return names
+        return self._reading.users.make(settled(default), {name: settled(node) for name, node in names.over.items()})
 
     def _absorb(self, pieces: list[Piece]) -> list[Piece]:
         """Where own-name clients fare as the rectangle around them does, the rectangle needs no exception."""
@@ -506,23 +525,31 @@ class _Solver:
         own_names = {piece[:5]: piece for piece in pieces if piece.relation == SAME}
         result: list[Piece] = []
         for piece in pieces:
-            if piece.relation == NOT_SAME:
-                renamed = NameSet(
-                    space.rename(piece.databases.default, USER),
-                    {name: space.rename(node, USER) for name, node in piece.databases.over.items()},
-                )
-                inside = combine(space.both, renamed, piece.users)
-                own = own_names.get(piece[:5])
-                if inside == NO_NAME:
-                    result.append(piece._replace(relation=ANY_RELATION))
-                    continue
-                if own is not None and combine(space.minus, inside, own.users) == NO_NAME:
-                    own_names[piece[:5]] = own._replace(users=combine(space.minus, own.users, inside))
-                    result.append(piece._replace(relation=ANY_RELATION))
-                    continue
-            if piece.relation != SAME:
+            if "same" in piece.relation:
+                if piece.relation != SAME:
+                    result.append(piece)
+                continue
+            renamed = NameSet(
+                space.rename(piece.databases.default, USER),
+                {name: space.rename(node, USER) for name, node in piece.databases.over.items()},
+            )
+            if _single(renamed) is not None and _single(renamed) == _single(piece.users):
+                continue  # nobody is in it
+            inside = self._possible(combine(space.both, renamed, piece.users))
+            own = own_names.get(piece[:5])
+            if inside == NO_NAME:
+                result.append(piece._replace(relation=ANY_RELATION if piece.relation == NOT_SAME else piece.relation))
+            elif own is not None and self._possible(combine(space.minus, inside, own.users)) == NO_NAME:
+                own_names[piece[:5]] = own._replace(users=self._possible(combine(space.minus, own.users, inside)))
+                result.append(piece._replace(relation=piece.relation | SAME))
+            else:
                 result.append(piece)
-        return result + [piece for piece in own_names.values() if piece.users != NO_NAME]
+        for piece in own_names.values():
+            if _single(piece.users) is not None:
+                result.append(piece._replace(databases=NameSet(NEVER, dict.fromkeys(piece.users.over, ALWAYS)), relation=ANY_RELATION))
+            elif piece.users != NO_NAME:
+                result.append(piece)
+        return result
 
 
 class _Grid:
@@ -571,6 +598,11 @@ class _Grid:
             return lists[0] if lists else []
         unique = {id(box): box for some in lists for box in some}
         return sorted(unique.values(), key=lambda box: box.item.position)
+
+
+def _single(names: NameSet) -> str | None:
+    """The only name of a set."""
+    return next(iter(names.over)) if names.default == NEVER and len(names.over) == 1 else None
 
 
 def _one(name: str) -> t.Callable[[Node], NameSet]:

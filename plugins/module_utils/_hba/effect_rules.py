@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import re
 import typing as t
 
 from . import errors, model, regex
@@ -45,6 +46,8 @@ TYPE_TRANSPORTS: dict[str, frozenset[str]] = {
 }
 BEFORE, AFTER = 1, 2
 MAX_NAME_BYTES = 63
+PLAIN_REGEX = re.compile(r"/\^[A-Za-z0-9_-]*\$?")
+"""Expressions that say what a name begins with, or the whole name: these we understand without asking about names."""
 EVERYWHERE = ((0, V4_LAST), (V6_FIRST, V6_LAST))
 
 Outcome = t.Tuple[str, t.Tuple[t.Tuple[str, str], ...]]
@@ -284,7 +287,7 @@ class Reading:
             elif axis == USER and text.startswith("+") and not quoted:
                 default = self._group(text[1:], default, over)
             elif text.startswith("/") and self._regexes:
-                default = self._regex(axis, text, default)
+                default = self._regex(axis, text, default, over)
             elif text and len(model.encode(text)) <= MAX_NAME_BYTES:
                 over[text] = ALWAYS
         names = self.databases if axis == DATABASE else self.users
@@ -299,7 +302,11 @@ class Reading:
         self.groups.add(group)
         return self.space.either(default, self.space.fact(Fact(USER, "member", group)))
 
-    def _regex(self, axis: int, text: str, default: Node) -> Node:
+    def _regex(self, axis: int, text: str, default: Node, over: dict[str, Node]) -> Node:
+        if PLAIN_REGEX.fullmatch(text) and text.endswith("$"):
+            if 0 < len(text) - 3 <= MAX_NAME_BYTES:
+                over[text[2:-1]] = ALWAYS
+            return default
         if text not in self._patterns:
             self._patterns[text] = None
             with contextlib.suppress(errors.UnsupportedPattern, ValueError):  # then it is a fact for every name
