@@ -76,7 +76,10 @@ def _long_limits(server: Server) -> bool:
 
 def logical_lines(raw: bytes, server: Server) -> list[LogicalLine]:
     """Split a file into logical lines; their spans cover every byte of ``raw``, in order and without overlap."""
-    physical = _chunks_with_nul(raw, server) if b"\0" in raw else _chunks(raw, chunk_limit(server))
+    limit = chunk_limit(server)
+    if b"\0" in raw:
+        return _nul_glues(raw) if limit is None else _nul_hides_rest(raw, limit)
+    physical = _chunks(raw, limit)
     if server.major < 14 or b"\\" not in raw:
         return physical
     return _join_continuations(physical)
@@ -111,11 +114,6 @@ def _break_long(raw: bytes, start: int, end: int, limit: int, lines: list[Logica
         start = stop
 
 
-def _chunks_with_nul(raw: bytes, server: Server) -> list[LogicalLine]:
-    limit = chunk_limit(server)
-    return _nul_hides_rest(raw, limit) if limit is not None else _nul_glues(raw)
-
-
 def _nul_hides_rest(raw: bytes, limit: int) -> list[LogicalLine]:
     """13 and earlier: the rest of the chunk after a NUL is ignored (C strings), and so is its being too long."""
     lines: list[LogicalLine] = []
@@ -134,39 +132,46 @@ def _nul_hides_rest(raw: bytes, limit: int) -> list[LogicalLine]:
 def _nul_glues(raw: bytes) -> list[LogicalLine]:
     """14 and later: what ``fgets`` read after a NUL is lost, the line end too, and reading goes on into the same line.
 
-    How much one ``fgets`` reads depends on the string buffer, which starts with 1,024 bytes and doubles; the model follows it.
+    How much one ``fgets`` reads depends on the string buffer, which starts with 1,024 bytes, doubles, and is kept for the whole file;
+    a continuation goes on in the same buffer. The model follows it, so continuations are joined here too.
     """
     lines: list[LogicalLine] = []
-    start, size, room = 0, len(raw), 1024
-    while start < size:
-        seen, end, room = _append_line(raw, start, room)
-        if not seen:
-            break  # only NULs were left: the server sees the end of the file
-        number = len(lines) + 1
-        lines.append(LogicalLine(decode(seen).rstrip("\r\n"), number, number, start, end))
-        start = end
-    if start < size:
-        number = len(lines) + 1
-        lines.append(LogicalLine("", number, number, start, size))
+    pos, size, room, number = 0, len(raw), 1024, 1
+    while pos < size:
+        start, text, mark, joined = pos, bytearray(), 0, 0
+        while True:
+            before = len(text)
+            pos, room = _append_line(raw, pos, room, text)
+            if len(text) == before:
+                joined = max(0, joined - 1)  # the end of the file: there was no line to join
+                break
+            while text and text[-1] in b"\r\n":
+                text.pop()
+            if len(text) <= mark or text[-1:] != b"\\":
+                break
+            text.pop()
+            mark = len(text)
+            joined += 1
+        lines.append(LogicalLine(decode(bytes(text)), number, number + joined, start, pos))
+        number += joined + 1
     return lines
 
 
-def _append_line(raw: bytes, start: int, room: int) -> tuple[bytes, int, int]:
-    """One ``pg_get_line``: the bytes that it collects, the offset after what it read, and the size of its buffer then."""
-    size, pos = len(raw), start
-    seen = bytearray()
+def _append_line(raw: bytes, start: int, room: int, text: bytearray) -> tuple[int, int]:
+    """One ``pg_get_line_append`` into ``text``: the offset after what it read, and the size of the buffer then."""
+    size, pos, before = len(raw), start, len(text)
     while pos < size:
-        reach = pos + room - len(seen) - 1
+        reach = pos + room - len(text) - 1
         newline = raw.find(b"\n", pos, reach)
         stop = newline + 1 if newline >= 0 else min(size, reach)
         nul = raw.find(b"\0", pos, stop)
-        seen += raw[pos : stop if nul < 0 else nul]
+        text += raw[pos : stop if nul < 0 else nul]
         pos = stop
-        if seen.endswith(b"\n"):
+        if len(text) > before and text[-1] == 0x0A:
             break
-        while room < len(seen) + 129:
+        while room < len(text) + 129:
             room *= 2
-    return bytes(seen), pos, room
+    return pos, room
 
 
 def _join_continuations(physical: list[LogicalLine]) -> list[LogicalLine]:
