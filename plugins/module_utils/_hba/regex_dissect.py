@@ -19,7 +19,7 @@ import typing as t
 from .regex_nfa import Automaton, Builder
 from .regex_syntax import LONGER, SHORTER, Back, Choice, Group, Piece, folded
 
-BUDGET = 200_000
+BUDGET = 50_000
 """Steps for one subject; a step is one trial of one node."""
 
 _MIXED = 4
@@ -262,20 +262,19 @@ class Dissection:
             good = self._dissect(node.children[0], begin, end)
         else:
             good = self._repeat(node, begin, end)
-        if good and node.capture:
+        if not good:
+            self._clear(node)
+        elif node.capture:
             self.spans[node.capture] = (begin, end)
         return good
 
     def _row(self, node: Node, begin: int, end: int) -> bool:
         left, right = node.children
-        first = True
         for middle in self._candidates(left, begin, begin, end):
-            if not first:
+            if self._reaches(right, middle, end) and self._dissect(left, begin, middle):
+                if self._dissect(right, middle, end):
+                    return True
                 self._clear(left)
-                self._clear(right)
-            first = False
-            if self._reaches(right, middle, end) and self._dissect(left, begin, middle) and self._dissect(right, middle, end):
-                return True
         return False
 
     def _same(self, node: Node, begin: int, end: int) -> bool:

@@ -106,8 +106,6 @@ class Syntax(t.NamedTuple):
     """Capturing groups."""
     ignore_case: bool
     back_references: bool
-    dangling: bool
-    """A back reference to a group inside something repeated zero times: what the server does with it is undefined."""
     size: int
     """Estimate of the states after expanding repetitions."""
     depth: int
@@ -578,7 +576,6 @@ class _Frame:
         self.branches: list[tuple[Piece, ...]] = []
         self.branch: list[Piece] = []
         self.size = 0
-        self.inner: list[int] = []
 
     def choice(self) -> Choice:
         return Choice((*self.branches, tuple(self.branch)))
@@ -591,11 +588,9 @@ class Parser:
         self.scan = Scanner(text, major)
         self.stack = [_Frame()]
         self.closed: set[int] = set()
-        self.gone: set[int] = set()
         self.depth = 1
         self.total = 0
         self.back_references = False
-        self.dangling = False
 
     def parse(self) -> Syntax:
         """The whole expression; raises :class:`BadRegex`."""
@@ -613,7 +608,7 @@ class Parser:
             else:
                 self._atom(kind)
         root = self.stack[0]
-        return Syntax(root.choice(), scan.groups, scan.flags.ignore_case, self.back_references, self.dangling, root.size, self.depth)
+        return Syntax(root.choice(), scan.groups, scan.flags.ignore_case, self.back_references, root.size, self.depth)
 
     def _next_branch(self) -> None:
         frame = self.stack[-1]
@@ -641,9 +636,8 @@ class Parser:
             return
         if frame.capture:
             self.closed.add(frame.capture)
-            frame.inner.append(frame.capture)
             frame.size += GROUP_SIZE
-        self._quantified(Group(frame.choice(), frame.capture), frame.size, frame.inner)
+        self._quantified(Group(frame.choice(), frame.capture), frame.size)
 
     def _add(self, piece: Piece, size: int) -> None:
         frame = self.stack[-1]
@@ -683,24 +677,18 @@ class Parser:
 
     def _single(self, mask: int) -> None:
         self.scan.advance()
-        self._quantified(Bytes(mask), 1, [])
+        self._quantified(Bytes(mask), 1)
 
     def _back(self, number: int, in_look: bool) -> None:
         if in_look or number not in self.closed:
             raise BadRegex(BAD_BACKREF)
         self.back_references = True
-        self.dangling = self.dangling or number in self.gone
         self.scan.advance()
-        self._quantified(Back(number), 1, [])
+        self._quantified(Back(number), 1)
 
-    def _quantified(self, atom: Atom, size: int, inner: list[int]) -> None:
-        """Adds an atom with the quantifier that may follow it. ``inner``: the capturing groups in it, its own last."""
+    def _quantified(self, atom: Atom, size: int) -> None:
+        """Adds an atom with the quantifier that may follow it."""
         low, high, prefer = self._quantifier()
-        if high == 0:
-            if isinstance(atom, Group) and atom.number:
-                self.closed.discard(atom.number)
-            self.gone.update(inner)
-        self.stack[-1].inner.extend(inner)
         times = max(low, 1) if high is None else high
         self._add(Piece(atom, low, high, prefer), max(size * times, 1))
 

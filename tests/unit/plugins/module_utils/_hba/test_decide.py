@@ -360,7 +360,14 @@ COLUMNS = ["all", "192.0.2.0/24", "192.0.2.5/32", "10.0.0.0/8", "2001:db8::/32",
 )
 @settings(max_examples=300, deadline=None)
 def test_the_quick_way_agrees_with_the_long_one(
-    lines: list[tuple[str, str, str, str]], user: str, database: str | None, address: str | None, tls: bool, replication: bool, known: bool
+    *,
+    lines: list[tuple[str, str, str, str]],
+    user: str,
+    database: str | None,
+    address: str | None,
+    tls: bool,
+    replication: bool,
+    known: bool,
 ) -> None:
     text = "".join(
         f"{kind} {data} {who} {'' if kind == 'local' else column} {('md5', 'trust', 'reject')[number % 3]}\n"
