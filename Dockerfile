@@ -60,7 +60,14 @@ RUN chmod -R u=rwX,go=rX /app && chmod 0755 /app/usr/local/bin/* \
     && python3 -m compileall -q --invalidation-mode unchecked-hash -s /app -p / /app/usr/local/lib/pgops
 
 # ------------------------------------------------------------------------------------------------------------- runtime
-FROM base AS runtime
+# From scratch: what the base stage took away is not carried along in a layer below.
+FROM scratch AS runtime
+ARG PG_MAJOR=15
+ENV LANG=C.UTF-8 \
+    TZ=Etc/UTC \
+    PG_MAJOR=${PG_MAJOR} \
+    PATH=/usr/lib/postgresql/${PG_MAJOR}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+COPY --from=base / /
 COPY --from=setup /opt/pgops /opt/pgops
 COPY --from=setup /app /
 ENV PGDATA=/var/lib/postgresql/data

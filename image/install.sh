@@ -38,6 +38,14 @@ groupadd --system --gid 999 postgres
 useradd --system --uid 999 --gid 999 --no-create-home --home-dir /var/lib/postgresql --shell /bin/bash postgres
 
 apt update
+# Some ways to make a base image leave the converter to a merged /usr in it, and with it all of Perl (50 MB).
+if dpkg-query -W usrmerge >/dev/null 2>&1 && [ -L /bin ]; then
+    apt install usr-is-merged
+    # An essential package's dependency asks for either; apt wants to hear that leaving this one is meant.
+    # shellcheck disable=SC2046  # words on purpose
+    apt purge --allow-remove-essential usrmerge $(dpkg-query -W -f '${Package}\n' '*perl*' | grep -v '^perl-base$')
+    apt autoremove --purge
+fi
 if ! apt-cache show "postgresql-$PG_MAJOR" >/dev/null 2>&1; then
     apt install ca-certificates gpg
     "$here/pgdg.sh" "$PGDG_URL"
@@ -49,7 +57,7 @@ if [ "$WITH_JIT" = true ] && apt-cache show "postgresql-$PG_MAJOR-jit" >/dev/nul
     jit=postgresql-$PG_MAJOR-jit
 fi
 # shellcheck disable=SC2086  # words on purpose
-apt install "$stand_in" "postgresql-$PG_MAJOR" python3 libnss-wrapper openssl ca-certificates xz-utils zstd $jit $EXTRA_PACKAGES
+apt install "$stand_in" "postgresql-$PG_MAJOR" python3 libnss-extrausers openssl ca-certificates xz-utils zstd $jit $EXTRA_PACKAGES
 if dpkg-query -W gpg >/dev/null 2>&1; then apt purge --auto-remove gpg; fi
 
 # The defaults of new clusters, in the file that initdb copies: reachable from outside the container, statements counted, SCRAM.
@@ -60,11 +68,17 @@ sed -i -e "s/^#*listen_addresses = .*/listen_addresses = '*'/" \
 [ "$(grep -cE "^(listen_addresses|shared_preload_libraries|password_encryption) = " "$sample")" = 3 ]
 
 # Group 0 may do what the user may: an arbitrary user id (with group 0, as Kubernetes distributions give it) can run this image.
-install -d -o 999 -g 0 -m 0770 /var/lib/postgresql /var/lib/postgresql/data
-install -d -o 999 -g 0 -m 0775 /docker-entrypoint-initdb.d
-# A file system mounted on /run takes over this mode, and the container's user need not be known to whoever mounts it.
+install -d -o 999 -g 0 -m 0775 /var/lib/postgresql /docker-entrypoint-initdb.d
+# Its name comes from a file that the entrypoint writes (libnss-extrausers; libnss-wrapper would bring all of Perl).
+sed -i -e 's/^passwd:.*/passwd:         files extrausers/' /etc/nsswitch.conf
+grep -q '^passwd: *files extrausers$' /etc/nsswitch.conf
+mkdir -p /var/lib/extrausers
+ln -sfn /run/postgresql/pgops/passwd /var/lib/extrausers/passwd
+# A temporary file system that is mounted on one of these takes over its mode, and whoever mounts it need not know the user. The
+# data directory becomes 0700 when it is used.
 chmod 1777 /run
-install -d -o 999 -g 0 -m 2775 /run/postgresql
+install -d -o 999 -g 0 -m 3777 /run/postgresql
+install -d -o 999 -g 0 -m 1777 /var/lib/postgresql/data
 
 # Nobody becomes anybody else in this container.
 find / -xdev -type f -perm /6000 -exec chmod a-s {} +

@@ -26,7 +26,7 @@ pid=$(sed -n 1p "$data/postmaster.pid") port=$(sed -n 4p "$data/postmaster.pid")
 kill -0 "$pid" 2>/dev/null || say 1 "process: PostgreSQL (process $pid) is gone"
 [ -S "$directory/.s.PGSQL.$port" ] || say 1 "socket: $directory/.s.PGSQL.$port is not there"
 
-answer=$(timeout -k 0.1 0.7 pg_isready -h "$directory" -p "$port" -d postgres 2>&1)
+answer=$(timeout -k 0.1 0.7 pg_isready -h "$directory" -p "$port" -U "$user" -d postgres 2>&1)
 case $? in
     0) ;;
     1) say 1 "socket: the server rejects connections: it is starting, recovering or stopping" ;;

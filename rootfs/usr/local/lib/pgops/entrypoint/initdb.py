@@ -14,6 +14,10 @@ import shutil
 import time
 import typing as t
 
+from .._hba import ruleset
+from .._hba.model import Server as HbaServer
+from .._hba.model import encode
+from .._hba.render import quote_token
 from . import logs
 from .errors import CONFIGURATION, StartError
 from .place import INIT_SCRIPTS, Place
@@ -105,8 +109,9 @@ class FirstStart:
             arguments.append(f"--waldir={self._settings.wal_directory}")
         self._must("initdb", [*arguments, *self._settings.initdb_arguments], pass_fds=(secret,))
         os.close(secret)
-        _write(os.path.join(staging, "pg_hba.conf"), base_rules(self._settings.user))
-        _write(os.path.join(staging, "pg_ident.conf"), user_map(self._place.system_user, self._settings.user))
+        names = (self._place.system_user, self._settings.user, HbaServer(self._place.major))
+        _write(os.path.join(staging, "pg_hba.conf"), base_rules(*names))
+        _write(os.path.join(staging, "pg_ident.conf"), user_map(*names))
         os.chmod(self._place.data, 0o700)
         for name in sorted(os.listdir(staging), key=lambda name: name == "PG_VERSION"):
             os.rename(os.path.join(staging, name), self._place.path(name))
@@ -230,17 +235,18 @@ def status_line(place: Place) -> str:
     return lines[7].strip() if len(lines) > 7 else ""
 
 
-def base_rules(superuser: str) -> str:
+def base_rules(system_user: str, superuser: str, server: HbaServer) -> str:
     """pg_hba.conf of a new data directory, before the managed section."""
-    name = quote(superuser)
+    name = quote_token(superuser, "user", server)
+    peer = "peer" if system_user == superuser else f"peer map={_USER_MAP}"
     return f"""\
 # Access rules, read from top to bottom; the first that matches a connection decides (PostgreSQL documentation, "The pg_hba.conf File").
 # The marked section is rewritten by the container from EXTERNAL_ACCESS_* at every start; every other line is yours and stays.
 
 # TYPE  DATABASE        USER            ADDRESS                 METHOD
 # The container's own user is the superuser over the socket, whatever the rules below say.
-local   all             {name:<15} peer map={_USER_MAP}
-local   replication     {name:<15} peer map={_USER_MAP}
+local   all             {name:<15}                         {peer}
+local   replication     {name:<15}                         {peer}
 local   all             all                                     scram-sha-256
 host    all             all             127.0.0.1/32            scram-sha-256
 host    all             all             ::1/128                 scram-sha-256
@@ -249,15 +255,21 @@ host    replication     all             ::1/128                 scram-sha-256
 """
 
 
-def user_map(system_user: str, superuser: str) -> str:
+def user_map(system_user: str, superuser: str, server: HbaServer) -> str:
     """pg_ident.conf of a new data directory: our system user is the superuser, whatever either is called."""
-    users = dict.fromkeys([system_user, "postgres"])
-    return "# MAPNAME       SYSTEM-USERNAME         PG-USERNAME\n" + "".join(f"{_USER_MAP:<15} {quote(user):<23} {quote(superuser)}\n" for user in users)
+    name = quote_token(superuser, "map", server)
+    lines = [f"{_USER_MAP:<15} {user:<23} {name}\n" for user in dict.fromkeys([system_user, "postgres"])]
+    return "# MAPNAME       SYSTEM-USERNAME         PG-USERNAME\n" + "".join(lines)
 
 
-def quote(name: str) -> str:
-    """A name as a quoted token of pg_hba.conf or pg_ident.conf; control characters were refused before."""
-    return '"' + name.replace('"', '""') + '"'
+def recorded_superuser(place: Place) -> str | None:
+    """The superuser of a data directory that this image made, from the map that lets us in; None for one that it did not make."""
+    text = _read(place.path("pg_ident.conf")) or ""
+    server = HbaServer(place.major)
+    for line in ruleset.lines_of_text(encode(text), server, "pg_ident.conf").lines:
+        if line.error is None and len(line.fields) > 2 and line.fields[0][0].text == _USER_MAP:
+            return line.fields[2][0].text
+    return None
 
 
 def _scripts() -> list[str]:
@@ -271,7 +283,7 @@ def _scripts() -> list[str]:
 
 def _read(path: str) -> str | None:
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
             return file.read().strip()
     except FileNotFoundError:
         return None

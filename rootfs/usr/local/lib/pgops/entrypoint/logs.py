@@ -34,7 +34,7 @@ _FIELDS = (
 _SQL_FIELDS = frozenset({"statement", "internal_query", "context", "detail"})
 # An attempt from outside is told by one event; the lines that it is made of are for those who ask for everything.
 _CHATTER = ("connection received: ", "connection authenticated: ", "connection authorized: ", "replication connection authorized: ", "disconnection: ")
-_STARTUP_CHATTER = ("redirecting log output to logging collector process", "ending log output to stderr")
+_STARTUP_CHATTER = ("redirecting log output to logging collector process", "ending log output to stderr", "Future log output will ")
 
 
 def now() -> str:
@@ -82,7 +82,7 @@ def server_record(row: t.Mapping[str, t.Any], redactor: Redactor) -> Record:
     message = str(row.get("message", ""))
     severity = str(row.get("error_severity", "LOG"))
     level = _SEVERITIES.get(severity.rstrip("0123456789"), "info")
-    if level == "info" and message.startswith(_CHATTER):
+    if level == "info" and message.startswith(_CHATTER + _STARTUP_CHATTER):
         level = "debug"
     made: Record = {"time": server_time(row), "level": level, "source": "postgresql", "message": redactor.message(message, row.get("statement"))}
     for theirs, ours in _FIELDS:

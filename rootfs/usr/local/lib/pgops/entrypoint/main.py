@@ -16,7 +16,7 @@ from .._hba.model import Server as HbaServer
 from . import access, configured, place, rules, settings, tls
 from .errors import CONFIGURATION, USAGE, StartError, Stopped
 from .events import Correlator
-from .initdb import FirstStart
+from .initdb import FirstStart, recorded_superuser
 from .redact import Redactor
 from .server import Server
 from .stream import Hub, Output
@@ -33,8 +33,10 @@ def main(argv: t.Sequence[str], environment: t.Mapping[str, str]) -> int:
     if os.path.basename(words[0]) != "postgres" or any(word.split("=")[0] in _INFORMATION for word in words[1:]):
         return _become(words)
     output = Output()
+    hub = Hub(output)
+    hub.on_signal = _stop_early
     try:
-        return _serve(words[1:], environment, output)
+        return _serve(words[1:], environment, hub)
     except settings.SettingsError as error:
         output.say("error", str(error), variable=error.variable)
         return CONFIGURATION
@@ -44,6 +46,9 @@ def main(argv: t.Sequence[str], environment: t.Mapping[str, str]) -> int:
     except Stopped:
         output.say("info", "stopped before the server was started")
         return 0
+    finally:
+        hub.on_signal = lambda number: None
+        hub.end_children(5.0)
 
 
 def _become(words: list[str]) -> int:
@@ -55,7 +60,8 @@ def _become(words: list[str]) -> int:
         return 127 if isinstance(error, FileNotFoundError) else 126
 
 
-def _serve(arguments: list[str], environment: t.Mapping[str, str], output: Output) -> int:
+def _serve(arguments: list[str], environment: t.Mapping[str, str], hub: Hub) -> int:
+    output = hub.output
     parsed = settings.parse(environment, _read_secret)
     wanted = parsed.settings
     output.threshold = wanted.log_level
@@ -66,16 +72,20 @@ def _serve(arguments: list[str], environment: t.Mapping[str, str], output: Outpu
     if os.geteuid() == 0:
         raise StartError("PostgreSQL does not run as root; leave the user to the image, or give one with --user", USAGE)
     os.umask(0o077)
-    hub = Hub(output)
-    hub.on_signal = _stop_early
     redactor = Redactor([wanted.password], [wanted.user, wanted.database, "postgres"])
     here = place.find(environment, wanted.data_directory)
-    state = State(here, wanted)
+    # Before anything is made; whether client certificates can be checked is known later, and only ever changes the method.
+    access.wanted(wanted.access, HbaServer(here.major), client_ca=True)
+    state = State(here, wanted.user)
     first = FirstStart(here, wanted, hub, redactor)
     if first.needed():
         state.write("first start")
         output.say("info", f"making a new database in {here.data}", user=wanted.user, database=wanted.database)
         first.run()
+    else:
+        state.user = recorded_superuser(here) or wanted.user
+        if wanted.user_given and state.user != wanted.user:
+            output.say("warning", f"POSTGRES_USER={wanted.user!r} changes nothing: {here.data} was made with the superuser {state.user!r}")
     certificate = tls.prepare(here, arguments)
     hba_file = _hba_file(here, arguments)
     loaded = _open_access(wanted, here, hba_file, certificate, output)
@@ -131,15 +141,15 @@ def _stop_early(number: int) -> None:
 class State:
     """What the health check needs to know, in a file of the runtime directory."""
 
-    def __init__(self, here: place.Place, wanted: settings.Settings) -> None:
+    def __init__(self, here: place.Place, user: str) -> None:
+        self.user = user
         self._path = os.path.join(here.runtime, "state")
         self._data = here.data
-        self._user = wanted.user
 
     def write(self, phase: str) -> None:
         """Lines of the form name=value, read by a shell one by one, never evaluated."""
         with open(self._path + ".new", "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(f"phase={phase}\ndata={self._data}\nuser={self._user}\n")
+            file.write(f"phase={phase}\ndata={self._data}\nuser={self.user}\n")
         os.rename(self._path + ".new", self._path)
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import glob
 import os
 import pwd
 import shutil
@@ -57,8 +56,7 @@ def find(environment: t.Mapping[str, str], data: str) -> Place:
         for name, value in environment.items()
         if not name.startswith(("POSTGRES_PASSWORD", "PGPASS", "EXTERNAL_ACCESS_", "PATRONI_")) and name not in ("PGDATA_FILE", "NOTIFY_SOCKET")
     }
-    name, extra = _named(runtime)
-    clean.update(extra)
+    name = _named(runtime)
     used = _data_directory(data)
     clean["PGDATA"] = used
     return Place(major, used, runtime, clean, name)
@@ -73,7 +71,9 @@ def _major(environment: t.Mapping[str, str]) -> int:
 
 def _runtime_directory() -> str:
     try:
-        os.makedirs(SOCKET_DIRECTORY, mode=0o2775, exist_ok=True)
+        if not os.path.isdir(SOCKET_DIRECTORY):
+            os.mkdir(SOCKET_DIRECTORY)
+            os.chmod(SOCKET_DIRECTORY, 0o2775)
         runtime = os.path.join(SOCKET_DIRECTORY, "pgops")
         if os.path.lexists(runtime):
             shutil.rmtree(runtime)
@@ -86,22 +86,19 @@ def _runtime_directory() -> str:
     return runtime
 
 
-def _named(runtime: str) -> tuple[str, dict[str, str]]:
-    """The name of our user id; where it has none, an environment in which it is called postgres.
+def _named(runtime: str) -> str:
+    """The name of our user id; one that has none is called postgres from now on.
 
-    initdb and the server's ``peer`` ask the operating system for it. nss_wrapper answers from a file of ours.
+    initdb and the server's ``peer`` ask the operating system for it, which also looks into this file (libnss-extrausers, from id 500).
     """
     with contextlib.suppress(KeyError):
-        return pwd.getpwuid(os.geteuid()).pw_name, {}
-    libraries = glob.glob("/usr/lib/*/libnss_wrapper.so")
-    if not libraries:
-        raise StartError(f"user id {os.geteuid()} has no name, and libnss_wrapper, which would give it one, is not in this image", CONFIGURATION)
-    passwd, group = os.path.join(runtime, "passwd"), os.path.join(runtime, "group")
-    with open(passwd, "w", encoding="ascii") as file:
-        file.write(f"root:x:0:0:root:/root:/bin/sh\npostgres:x:{os.geteuid()}:{os.getegid()}:PostgreSQL:/var/lib/postgresql:/bin/bash\n")
-    with open(group, "w", encoding="ascii") as file:
-        file.write(f"root:x:0:\npostgres:x:{os.getegid()}:\n")
-    return "postgres", {"LD_PRELOAD": libraries[0], "NSS_WRAPPER_PASSWD": passwd, "NSS_WRAPPER_GROUP": group}
+        return pwd.getpwuid(os.geteuid()).pw_name
+    with open(os.path.join(runtime, "passwd"), "w", encoding="ascii") as file:
+        file.write(f"postgres:x:{os.geteuid()}:{os.getegid()}:PostgreSQL:/var/lib/postgresql:/bin/bash\n")
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        raise StartError(f"user id {os.geteuid()} has no name in this image and is too low to be given one; use 999, or one from 500") from None
 
 
 def _data_directory(data: str) -> str:

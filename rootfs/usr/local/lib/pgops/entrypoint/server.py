@@ -108,9 +108,13 @@ class Server:
         if row is None:
             self._plain(raw)
             return
-        clock = time.monotonic()
-        self._hub.output.write(logs.server_record(row, self._redactor))
-        for event in self._correlator.feed(row, clock):
+        made = logs.server_record(row, self._redactor)
+        events = self._correlator.feed(row, time.monotonic())
+        if any(event["outcome"] == "refused" for event in events):
+            # The event tells all that this line does.
+            made["level"] = "debug"
+        self._hub.output.write(made)
+        for event in events:
             self._hub.output.write(event)
 
     def _plain(self, raw: bytes) -> None:

@@ -85,6 +85,7 @@ class Hub:
         """Called in every round; returns after how many seconds it wants to be called again."""
         self._selector = selectors.DefaultSelector()
         self._readers: dict[int, _Lines] = {}
+        self._spawned: list[int] = []
         self._wakeup, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         for number in SIGNALS:
             signal.signal(number, lambda *_: None)
@@ -109,7 +110,16 @@ class Hub:
                 pipe.close()
         # Children are reaped here, all of them: Popen's own bookkeeping would race with it.
         process.returncode = 0
+        self._spawned.append(process.pid)
         return process.pid
+
+    def end_children(self, seconds: float) -> None:
+        """Ask every child that still runs, with all that it has started, to end; then read their last lines."""
+        for pid in self._spawned:
+            if pid not in self.statuses:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(pid, signal.SIGTERM)
+        self.drain(time.monotonic() + seconds)
 
     def wait(self, pid: int, deadline: float | None = None) -> int | None:
         """Pump until the child has ended; its exit code (128 + signal number for a death by signal), or None at the deadline."""
