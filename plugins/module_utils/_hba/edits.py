@@ -40,14 +40,46 @@ class Entry(t.NamedTuple):
 
 
 class Entries:
-    """All entries of a document, and what is asked about them."""
+    """The entries of a document, read when they are asked for: an edit of one section or one rule need not parse the whole file."""
 
     def __init__(self, document: Document, sections: t.Sequence[Section]) -> None:
-        self.all = _read(document, sections)
-        self.contents = [entry.line for entry in self.all]
+        self._document = document
+        self._sections = sections
+        self._begins = [section.begin for section in sections]
+        self._read: dict[int, Entry] = {}
+        blanks = " \t," if document.server.major >= 19 else " \t\r,"
+        texts = [line.text.lstrip(blanks) for line in document.lines]
+        self.contents = [index for index, text in enumerate(texts) if text and text[0] != "#"]
+        """Indexes of the lines that are entries, whether the server accepts them or not."""
         self._loose: dict[Key, list[Entry]] = {}
         self._in_sections: dict[Meaning, Entry] = {}
-        for entry in self.all:
+
+    def all(self) -> list[Entry]:
+        """Every entry."""
+        return self.read(self.contents)
+
+    def of_section(self, section: Section) -> list[Entry]:
+        """The entries between a section's markers."""
+        return self.read(self.contents_between(section.begin, section.end))
+
+    def read(self, lines: t.Iterable[int]) -> list[Entry]:
+        """The entries of these lines."""
+        return [self._read.get(line) or self._entry(line) for line in lines]
+
+    def concerning(self, keys: t.Sequence[Key], lines: t.Sequence[int] | None = None) -> list[Entry]:
+        """Entries that may share a database and a user name with one of the keys; for many keys, all of them.
+
+        A line without quotes shares a name only if it holds its text, so that most lines need not be parsed.
+        """
+        searched = self.contents if lines is None else lines
+        if len(keys) > FEW:
+            return self.read(searched)
+        wanted = [(_texts(key.databases), _texts(key.users)) for key in keys]
+        return self.read([line for line in searched if _may_share(self._document.lines[line].text, wanted)])
+
+    def look_for(self, keys: t.Sequence[Key]) -> None:
+        """Prepare the questions below for these keys."""
+        for entry in self.concerning(keys):
             if entry.meaning is None:
                 continue
             if entry.section is None:
@@ -69,10 +101,6 @@ class Entries:
         found = self._in_sections.get(meaning)
         return found is not None and (before is None or found.line < before.line)
 
-    def of_section(self, section: Section) -> list[Entry]:
-        """The entries between a section's markers."""
-        return self.all[bisect.bisect_left(self.contents, section.begin) : bisect.bisect_left(self.contents, section.end)]
-
     def contents_between(self, low: int, high: int) -> list[int]:
         """Lines with content strictly between two lines."""
         return self.contents[bisect.bisect_right(self.contents, low) : bisect.bisect_left(self.contents, high)]
@@ -82,26 +110,38 @@ class Entries:
         places = [bisect.bisect_left(self.contents, line) for line in lines]
         return all(later == earlier + 1 for earlier, later in zip(places, places[1:]))
 
-
-def _read(document: Document, sections: t.Sequence[Section]) -> list[Entry]:
-    server = document.server
-    entries: list[Entry] = []
-    owners = iter(sections)
-    owner = next(owners, None)
-    for index, line in enumerate(document.lines):
-        text = line.text
-        if not text or text[0] == "#":
-            continue
-        found = scan(text, server)
-        if not found.fields and found.error is None:
-            continue
-        while owner is not None and owner.end < index:
-            owner = next(owners, None)
-        name = owner.name if owner is not None and owner.begin < index else None
-        row = parse_fields(found.fields, server, _NO_PLACE, host=ANY_HOST) if found.error is None and line.error is None else None
+    def _entry(self, index: int) -> Entry:
+        line, server = self._document.lines[index], self._document.server
+        found = scan(line.text, server)
+        usable = found.fields and found.error is None and line.error is None
+        row = parse_fields(found.fields, server, _NO_PLACE, host=ANY_HOST) if usable else None
         rule = row if isinstance(row, Rule) else None
-        entries.append(Entry(index, found.fields, rule, None if rule is None else meaning_of(rule, server), name))
-    return entries
+        owner = bisect.bisect_left(self._begins, index) - 1
+        name = self._sections[owner].name if owner >= 0 and index < self._sections[owner].end else None
+        entry = Entry(index, found.fields, rule, None if rule is None else meaning_of(rule, server), name)
+        self._read[index] = entry
+        return entry
+
+
+FEW = 16
+"""So many keys are worth a look at a line's text before it is parsed."""
+
+
+def _texts(names: Names) -> list[str]:
+    """The texts behind name keys; empty for a keyword with two spellings, which every line holds."""
+    return ["" if name == "ksamerole" else name[1:] for name in names]
+
+
+def _may_share(text: str, wanted: t.Sequence[tuple[list[str], list[str]]]) -> bool:
+    if '"' in text:
+        return True
+    for databases, users in wanted:
+        for user in users:
+            if user in text:
+                for database in databases:
+                    if database in text:
+                        return True
+    return False
 
 
 def longest_run(values: t.Sequence[int | None]) -> set[int]:

@@ -21,7 +21,7 @@ def formatted(raw: bytes, server: Server) -> bytes:
     """The formatted bytes. Formatting twice is formatting once; what every line means stays. Never fails for what a file may hold."""
     document = Document.parse(raw, server)
     changes = Changes()
-    for entry in Entries(document, ()).all:
+    for entry in Entries(document, ()).all():
         text = document.lines[entry.line].text
         line = _canonical(entry, text, server)
         if line != text:

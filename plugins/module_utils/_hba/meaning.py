@@ -53,7 +53,7 @@ _HIDDEN_FLAGS = frozenset({"pam_use_hostname", "compat_realm", "upn_username"})
 _DATABASE_SPECIAL = catalog.DATABASE_KEYWORDS
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=131072)
 def _names(field: Field, role: str, regexes: bool) -> Names:
     return frozenset([name_key(token, role, regexes) for token in field])
 

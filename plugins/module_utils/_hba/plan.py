@@ -113,7 +113,7 @@ def plan(document: Document, request: Request) -> Plan:
     elif request.section is not None:
         work.section(request.section)
     elif request.state == "absent":
-        work.absent(work.entries.all)
+        work.absent(work.entries.contents)
     else:
         work.present()
     work.drop_expired()
@@ -184,6 +184,7 @@ class _Work:
         """Each given rule is somewhere in the file."""
         targets: list[_Wanted] = []
         places: list[Entry | None] = []
+        self.entries.look_for([wanted.meaning.key for wanted in self.wanted])
         for wanted in _unambiguous(self.wanted):
             entry = self.entries.first_loose(wanted.meaning.key)
             if (entry is None or entry.meaning != wanted.meaning) and self.entries.in_section(wanted.meaning, before=entry):
@@ -253,7 +254,7 @@ class _Work:
         found = next((section for section in self.sections if section.name == name), None)
         if self.request.state == "absent":
             if found is not None and self.request.rules:
-                self.absent(self.entries.of_section(found))
+                self.absent(self.entries.contents_between(found.begin, found.end))
             elif found is not None:
                 self.changes.removed.update(range(found.begin, found.end + 1))
             return
@@ -310,16 +311,17 @@ class _Work:
         for index in range(len(self.document.lines)):
             if self.document.is_marker(index):
                 self._remove(index)
-        self._reconcile(self.entries.all, 0, len(self.document.lines))
+        self._reconcile(self.entries.all(), 0, len(self.document.lines))
 
-    def absent(self, scope: t.Sequence[Entry]) -> None:
-        """No entry of the scope admits or refuses whom the given rules name, as they name it."""
+    def absent(self, lines: t.Sequence[int]) -> None:
+        """No entry of these lines admits or refuses whom the given rules name, as they name it."""
         unwanted: list[tuple[Key, Meaning | None]] = []
         for index, spec in enumerate(self.request.rules):
             check_spec(spec, self.server, f"rules[{index}]", absent=True)
             _, rule = rendered(spec if spec.method is not None else spec._replace(method="reject"), self.server)
             meaning = meaning_of(rule, self.server)
             unwanted.append((meaning.key, None if spec.method is None else meaning))
+        scope = self.entries.concerning([key for key, _ in unwanted], lines)
         for entry, left in subtract(self.document, scope, unwanted):
             if left:
                 self.changes.replaced[entry.line] = left[0]
@@ -392,10 +394,10 @@ class _Work:
         if self.request.now is None or b"[expires:" not in self.document.raw:
             return
         now, changes = self.request.now, self.changes
-        for entry in self.entries.all:
-            text = changes.replaced.get(entry.line, self.document.lines[entry.line].text)
-            if entry.line not in changes.removed and comments.expired(comments.split(text)[2], now):
-                self._remove(entry.line, "expired")
+        for index in self.entries.contents:
+            text = changes.replaced.get(index) or self.document.lines[index].text
+            if "[expires:" in text and index not in changes.removed and comments.expired(comments.split(text)[2], now):
+                self._remove(index, "expired")
         for texts in changes.inserted.values():
             texts[:] = [text for text in texts if not comments.expired(comments.split(text)[2], now)]
 

@@ -15,9 +15,12 @@ import os
 import typing as t
 
 import pytest
+from ansible_collections.pgops.access.plugins.module_utils._hba import edits
 from ansible_collections.pgops.access.plugins.module_utils._hba import plan as engine
 from ansible_collections.pgops.access.plugins.module_utils._hba.document import Document
+from ansible_collections.pgops.access.plugins.module_utils._hba.edits import Entries
 from ansible_collections.pgops.access.plugins.module_utils._hba.errors import InvalidRule, PlanError
+from ansible_collections.pgops.access.plugins.module_utils._hba.lexer import scan
 from ansible_collections.pgops.access.plugins.module_utils._hba.model import Rule, Server
 from ansible_collections.pgops.access.plugins.module_utils._hba.plan import Plan, Request
 from ansible_collections.pgops.access.plugins.module_utils._hba.ruleset import parse_text
@@ -550,6 +553,29 @@ def test_present_rules_are_there_in_order(raw: str, rules: tuple[RuleSpec, ...])
     )
     keys = {entry[:4] for group in wanted for entry in group}
     assert [entry for entry in entries(raw.encode()) if entry[:4] not in keys] == [entry for entry in there if entry[:4] not in keys]
+
+
+@settings(max_examples=200 * FACTOR, deadline=None)
+@given(st.text(alphabet=st.sampled_from([*'ab#"\\, \t\r\n', "\0", "\x0b"]), max_size=30), st.sampled_from([12, 15, 18, 19]))
+def test_entries_are_the_lines_that_the_lexer_finds_fields_in(raw: str, major: int) -> None:
+    server = Server(major)
+    document = Document.parse(raw.encode(), server)
+    expected = [index for index, line in enumerate(document.lines) if scan(line.text, server).fields]
+    assert Entries(document, ()).contents == expected
+
+
+@settings(max_examples=200 * FACTOR, deadline=None)
+@given(FILES, RULES.filter(bool), st.booleans())
+def test_looking_before_parsing_changes_nothing(raw: str, rules: tuple[RuleSpec, ...], absent: bool) -> None:
+    """With few rules most lines are not parsed; the plan must be the one that parsing all of them gives."""
+    request = Request(rules, state="absent" if absent else "present")
+    few = edits.FEW
+    try:
+        edits.FEW = -1
+        thorough = make(raw, request)
+    finally:
+        edits.FEW = few
+    assert make(raw, request) == thorough
 
 
 # ------------------------------------------------------------------------------------- the defects of peers that do not happen here
