@@ -225,7 +225,7 @@ class _Loader:
         self.includes = server.major >= catalog.INCLUDES_SINCE
         self.lines: list[AuthLine] = []
         self.contents: dict[str, bytes | OSError] = {}
-        self.expansions: dict[tuple[str, int], tuple[Field, str | None]] = {}
+        self.expansions: dict[tuple[str, str, int], tuple[Field, str | None]] = {}
         self.open: list[str] = []
         self.spent_bytes = 0
         self.spent_tokens = 0
@@ -321,7 +321,7 @@ class _Loader:
     def _tokens_of(self, name: str, referrer: str, depth: int) -> tuple[Field, str | None]:
         """All tokens of an ``@file``, and its first error."""
         path = located(name, referrer, self.server)
-        key = (path, depth if self.includes else 0)
+        key = (name, path, depth if self.includes else 0)  # errors tell the name as written
         known = self.expansions.get(key)
         if known is None:
             known = self._read_tokens(name, path, depth)

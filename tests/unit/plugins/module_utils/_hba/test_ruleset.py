@@ -153,6 +153,11 @@ def test_long_names_are_cut_as_the_server_cuts_them() -> None:
     assert found == ("/d/" + "a/" * 700)[:1023].rstrip("/")
 
 
+def test_an_error_tells_the_name_as_this_line_wrote_it() -> None:
+    found = messages(read(13, {"pg_hba.conf": b"local @x a trust\nlocal @./x a trust\n"}))
+    assert [message.split()[5] for message in found] == ['"@x"', '"@./x"']
+
+
 def test_text_without_files() -> None:
     rules = parse_text(b"local a a trust\nlocal @x a trust\n", Server(16))
     assert messages(rules) == ['could not open file "x": No such file or directory']
