@@ -34,6 +34,7 @@ from .effect_space import (
     Space,
     merge_spans,
 )
+from .roles import Memberships
 
 TRANSPORTS = ("local", "tcp", "tls", "gss")
 TYPE_TRANSPORTS: dict[str, frozenset[str]] = {
@@ -86,19 +87,12 @@ class Closure(t.NamedTuple):
 
 def closure(roles: t.Iterable[model.Role]) -> Closure:
     """Memberships as ``+role`` sees them (reference 4.3): transitive, a role is in itself, superusers are nothing special."""
-    direct = {role.name: role.member_of for role in roles}
+    known = Memberships(roles)
     above: dict[str, frozenset[str]] = {}
-    below: dict[str, set[str]] = {name: set() for name in direct}
-    for name in direct:
-        seen = {name}
-        stack = [name]
-        while stack:
-            for group in direct.get(stack.pop(), ()):
-                if group not in seen:
-                    seen.add(group)
-                    stack.append(group)
-        above[name] = frozenset(seen)
-        for group in seen:
+    below: dict[str, set[str]] = {}
+    for name in known.names:
+        above[name] = known.above(name)
+        for group in above[name]:
             below.setdefault(group, set()).add(name)
     return Closure(above, {name: frozenset(members) for name, members in below.items()})
 

@@ -1,0 +1,289 @@
+# Copyright (c) 2026 The pgops.access developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# This module util is PRIVATE to the collection.
+"""Which rules can never decide because earlier ones take every client that they match.
+
+A rule is a product of tokens: (transports) x (database tokens) x (user tokens) x (addresses). A pair of tokens is covered when
+earlier rules for pairs that include it (the same token, ``all``, a group that the user is in, an expression that the name
+matches, ``sameuser``) together cover its addresses. That is exact for one earlier rule and for unions over addresses and over
+listed names; a cover that needs several different groups or expressions to add up to one token is not looked for, so a claim
+is always true and a few dead rules go unnoticed. Time n log n: two bisections a pair.
+"""
+
+from __future__ import annotations
+
+import bisect
+import typing as t
+
+from .effect_rules import TRANSPORTS, TYPE_TRANSPORTS
+from .effect_space import LOCAL, V4_LAST, V6_FIRST, V6_LAST
+from .errors import UnsupportedPattern
+from .model import Address, Rule, Server, Token
+from .regex import compile_pattern
+from .roles import Memberships
+
+EVERYWHERE = ((0, V4_LAST), (V6_FIRST, V6_LAST))
+MAX_PAIRS = 400
+"""Rules whose token lists multiply to more pairs are neither judged nor used as cover."""
+MAX_PATTERNS = 64
+"""Names are held against this many different expressions at most."""
+LOOKED_AT = 100
+"""Earlier rules that are considered when the one responsible is to be named."""
+
+Spans = t.Tuple[t.Tuple[int, int], ...]
+
+
+class Verdict(t.NamedTuple):
+    """What earlier rules leave of a rule."""
+
+    dead: bool = False
+    by: tuple[int, ...] = ()
+    """Indices of rules that together cover it; one when one suffices; not always all of them."""
+    databases: tuple[str, ...] = ()
+    """Listed databases for which it can never decide."""
+    users: tuple[str, ...] = ()
+    cleartext: bool = True
+    """Whether some client without TLS can reach it."""
+
+
+def spans_of(address: Address | None) -> tuple[Spans, str]:
+    """Bounds of what an address matches, and a name for what it matches within them; an empty name: all of it."""
+    if address is None:
+        return ((LOCAL, LOCAL),), ""
+    if address.kind == "all":
+        return EVERYWHERE, ""
+    if address.kind != "network":
+        return EVERYWHERE, f"{address.kind} {address.text.lower()}"
+    bits, base = (32, 0) if address.family == 4 else (128, V6_FIRST)
+    wild = ((1 << bits) - 1) ^ address.mask
+    low = address.value & address.mask
+    if wild & (wild + 1):
+        return ((base, base + (1 << bits) - 1),), f"mask {address.family} {low} {address.mask}"
+    return ((base + low, base + low + wild),), ""
+
+
+class _Area:
+    """What earlier rules for one pair of tokens cover."""
+
+    __slots__ = ("exact", "highs", "lows", "rules", "special")
+
+    def __init__(self) -> None:
+        self.lows: list[int] = []
+        self.highs: list[int] = []
+        self.special: dict[str, int] = {}
+        self.rules: list[tuple[int, int, int]] = []
+        self.exact: dict[tuple[int, int], int] = {}
+
+    def reach(self, at: int) -> int:
+        """The last place that is covered without a gap from ``at``; ``at - 1`` when it is not."""
+        index = bisect.bisect_right(self.lows, at) - 1
+        return self.highs[index] if index >= 0 and self.highs[index] >= at else at - 1
+
+    def add(self, low: int, high: int, rule: int) -> None:
+        """Cover a span."""
+        self.exact.setdefault((low, high), rule)
+        if len(self.rules) < LOOKED_AT:
+            self.rules.append((low, high, rule))
+        first = bisect.bisect_left(self.highs, low - 1)
+        last = bisect.bisect_right(self.lows, high + 1)
+        if first < last:
+            low = min(low, self.lows[first])
+            high = max(high, self.highs[last - 1])
+        self.lows[first:last] = [low]
+        self.highs[first:last] = [high]
+
+
+class Coverage:
+    """Grows rule by rule: :meth:`judge` a rule, then :meth:`add` it."""
+
+    def __init__(self, rules: t.Sequence[Rule], server: Server, memberships: Memberships | None) -> None:
+        self._rules = rules
+        self._regexes = server.major >= 16
+        self._major = server.major
+        self._memberships = memberships
+        self._areas: dict[tuple[int, str, str], _Area] = {}
+        self._words: dict[tuple[bool, Token], str] = {}
+        self._wider: dict[tuple[bool, str], tuple[str, ...]] = {}
+        self._classes = self._transport_classes({rule.type for rule in rules}, server)
+        words = {(True, token) for rule in rules for token in rule.databases} | {(False, token) for rule in rules for token in rule.users}
+        for database, token in words:
+            self._words[database, token] = self._word(token, database)
+        self._groups = {word[1:] for word in self._words.values() if word[0] == "+"}
+        self._patterns = {database: self._expressions(database) for database in (True, False)}
+
+    def _expressions(self, database: bool) -> list[str]:
+        found = sorted({word for (kind, _token), word in self._words.items() if kind == database and word[0] == "/"})
+        return found[:MAX_PATTERNS]
+
+    @staticmethod
+    def _transport_classes(kinds: set[str], server: Server) -> dict[str, tuple[int, ...]]:
+        """For each record type, which groups of transports it matches; transports that no type tells apart are one group."""
+        groups: dict[frozenset[str], int] = {}
+        result: dict[str, set[int]] = {kind: set() for kind in kinds}
+        for transport in TRANSPORTS:
+            if (transport == "tls" and not server.ssl) or (transport == "gss" and "gssapi" not in server.features):
+                continue
+            mine = frozenset(kind for kind in kinds if transport in TYPE_TRANSPORTS[kind])
+            number = groups.setdefault(mine, TRANSPORTS.index(transport))
+            for kind in mine:
+                result[kind].add(number)
+        return {kind: tuple(sorted(numbers)) for kind, numbers in result.items()}
+
+    def _word(self, token: Token, database: bool) -> str:
+        """A token as a key: ``*`` keyword, ``+`` group, ``/`` expression, ``=`` name."""
+        text = token.text
+        if not token.quoted:
+            if text == "all" or (database and text in ("sameuser", "samerole", "replication")):
+                return "*" + text
+            if database and text == "samegroup":
+                return "*samerole"
+            if not database and text.startswith("+"):
+                return text
+        return text if text.startswith("/") and self._regexes else "=" + text
+
+    def _wide(self, word: str, database: bool) -> tuple[str, ...]:
+        """The keys under which rules stand that match whatever the token matches."""
+        key = (database, word)
+        found = self._wider.get(key)
+        if found is None:
+            wide = [word] if word in ("*replication", "*all") else ["*all", word]
+            if word[0] == "=":
+                wide += [pattern for pattern in self._patterns[database] if self._matches(pattern, word[1:])]
+                if not database and self._memberships is not None:
+                    wide += ["+" + group for group in sorted(self._groups & self._memberships.above(word[1:]))]
+            found = self._wider[key] = tuple(wide)
+        return found
+
+    def _matches(self, pattern: str, name: str) -> bool:
+        try:
+            return compile_pattern(pattern[1:], major=self._major).search(name)
+        except (UnsupportedPattern, ValueError):
+            return False
+
+    def words(self, rule: Rule) -> tuple[list[str], list[str]]:
+        """The keys of a rule's tokens."""
+        return [self._words[True, token] for token in rule.databases], [self._words[False, token] for token in rule.users]
+
+    def judge(self, rule: Rule) -> Verdict:
+        """What the rules added so far leave of this one."""
+        databases, users = self.words(rule)
+        if len(databases) * len(users) > MAX_PAIRS:
+            return Verdict()
+        classes = self._classes[rule.type]
+        if not classes:
+            return Verdict(cleartext=False)
+        spans, special = spans_of(rule.address)
+        if not self._touched(databases, users, classes):
+            return Verdict(cleartext=1 in classes)
+        taken = {
+            (number, first, second): self.covers(number, databases[first], users[second], spans, special)
+            for number in classes
+            for first in range(len(databases))
+            for second in range(len(users))
+        }
+        cleartext = any(not taken[key] for key in taken if key[0] == 1)
+        if all(taken.values()):
+            return Verdict(True, self._responsible(rule, databases, users, spans, special), cleartext=False)
+        gone_databases = [at for at in range(len(databases)) if all(value for key, value in taken.items() if key[1] == at)]
+        gone_users = [at for at in range(len(users)) if all(value for key, value in taken.items() if key[2] == at)]
+        return Verdict(
+            databases=tuple(rule.databases[at].text for at in gone_databases),
+            users=tuple(rule.users[at].text for at in gone_users),
+            cleartext=cleartext,
+        )
+
+    def _touched(self, databases: list[str], users: list[str], classes: tuple[int, ...]) -> bool:
+        if len(databases) > 1 or len(users) > 1:
+            return True
+        return any(next(self._found(number, databases[0], users[0]), None) is not None for number in classes)
+
+    def _found(self, number: int, database: str, user: str) -> t.Iterator[_Area]:
+        areas = self._areas
+        wide_databases = self._wide(database, True)
+        if database[0] == "=" and database == user:
+            wide_databases = (*wide_databases, "*sameuser")
+        wide_users = self._wide(user, False)
+        for wide_database in wide_databases:
+            for wide_user in wide_users:
+                area = areas.get((number, wide_database, wide_user))
+                if area is not None:
+                    yield area
+
+    def covers(self, number: int, database: str, user: str, spans: Spans, special: str = "") -> bool:
+        """Whether the rules added so far take every client of one pair of tokens, on one group of transports."""
+        areas = list(self._found(number, database, user))
+        if not areas:
+            return False
+        if special and any(special in area.special for area in areas):
+            return True
+        if special == "samehost samehost" and any("samenet samenet" in area.special for area in areas):
+            return True
+        for low, high in spans:
+            at = low
+            while at <= high:
+                reached = max(area.reach(at) for area in areas)
+                if reached < at:
+                    return False
+                at = reached + 1
+        return True
+
+    def wide_user(self, name: str) -> tuple[str, ...]:
+        """The keys of user tokens that match a name."""
+        return self._wide("=" + name, False)
+
+    def classes(self, rule: Rule) -> tuple[int, ...]:
+        """Numbers of the groups of transports that a rule matches; the group with plain TCP, where there is one, is 1."""
+        return self._classes[rule.type]
+
+    def add(self, index: int) -> None:
+        """Take a rule into account from now on."""
+        rule = self._rules[index]
+        databases, users = self.words(rule)
+        if len(databases) * len(users) > MAX_PAIRS:
+            return
+        spans, special = spans_of(rule.address)
+        for number in self._classes[rule.type]:
+            for database in databases:
+                for user in users:
+                    key = (number, database, user)
+                    area = self._areas.get(key)
+                    if area is None:
+                        area = self._areas[key] = _Area()
+                    if special:
+                        area.special.setdefault(special, index)
+                        continue
+                    for low, high in spans:
+                        area.add(low, high, index)
+
+    def _responsible(self, rule: Rule, databases: list[str], users: list[str], spans: Spans, special: str) -> tuple[int, ...]:
+        candidates: set[int] = set()
+        low, high = spans[0]
+        for number in self._classes[rule.type]:
+            for area in self._found(number, databases[0], users[0]):
+                if special in area.special:
+                    candidates.add(area.special[special])
+                if (low, high) in area.exact:
+                    candidates.add(area.exact[low, high])
+                candidates.update(index for first, last, index in area.rules if first <= high and last >= low)
+        for index in sorted(candidates)[:LOOKED_AT]:
+            if self._alone(self._rules[index], rule):
+                return (index,)
+        return tuple(sorted(candidates)[:5])
+
+    def _alone(self, earlier: Rule, rule: Rule) -> bool:
+        databases, users = self.words(rule)
+        spans, special = spans_of(rule.address)
+        if not set(self._classes[rule.type]) <= set(self._classes[earlier.type]):
+            return False
+        other_databases, other_users = (set(words) for words in self.words(earlier))
+        other_spans, other_special = spans_of(earlier.address)
+        if other_special and other_special != special:
+            return False
+        if not other_special and not all(any(low <= first and last <= high for low, high in other_spans) for first, last in spans):
+            return False
+        own = "*sameuser" in other_databases and databases == users and len(users) == 1
+        return (own or all(not other_databases.isdisjoint(self._wide(word, True)) for word in databases)) and all(
+            not other_users.isdisjoint(self._wide(word, False)) for word in users
+        )
