@@ -155,7 +155,7 @@ def test_long_names_are_cut_as_the_server_cuts_them() -> None:
 
 def test_an_error_tells_the_name_as_this_line_wrote_it() -> None:
     found = messages(read(13, {"pg_hba.conf": b"local @x a trust\nlocal @./x a trust\n"}))
-    assert [message.split()[5] for message in found] == ['"@x"', '"@./x"']
+    assert [message.split()[6] for message in found] == ['"@x"', '"@./x"']
 
 
 def test_text_without_files() -> None:
