@@ -14,6 +14,7 @@ the byte ff), from which every JSON parser of Python gets the byte back with ``s
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
 import os
@@ -180,11 +181,13 @@ def _build_parser() -> argparse.ArgumentParser:
 
     sub = command("effect", cmd_effect, "tell for whom access differs between two files")
     sub.add_argument("--roles", metavar="ROLES.json", help='array of {"name", "superuser", "member_of"}')
+    sub.add_argument("--format", choices=("json", "table"), default="json", help="JSON (default), or a line of text for each")
     sub.add_argument("--exit-code", action="store_true", help="exit 1 when anything changes")
     sub.add_argument("before", metavar="BEFORE", help=file_help)
     sub.add_argument("after", metavar="AFTER")
 
-    sub = command("findings", cmd_findings, "look for dead, weak and surprising rules")
+    sub = command("findings", cmd_findings, "look for dead, weak and surprising rules; exit 1 when one is more than a notice")
+    sub.add_argument("--format", choices=("json", "table"), default="json", help="JSON (default), or a line of text for each")
     sub.add_argument("--roles", metavar="ROLES.json", help='array of {"name", "superuser", "member_of"}')
     sub.add_argument("file", metavar="FILE", help=file_help)
 
@@ -375,15 +378,34 @@ def cmd_effect(args: argparse.Namespace) -> int:
         changes = effect_module.effect(before.rules, after.rules, server=server, roles=roles_of(args.roles))
     except HbaError as error:
         raise UsageError(f"the difference cannot be told: {error}") from error
-    print_json_array([{"text": change.describe(), **change.as_dict()} for change in changes])
+    if args.format == "table":
+        sys.stdout.write("".join(f"{change.describe()}\n" for change in changes))
+    else:
+        print_json_array([change.as_dict() for change in changes])
     return EXIT_FOUND if changes and args.exit_code else EXIT_OK
 
 
 def cmd_findings(args: argparse.Namespace) -> int:
-    """``findings``: dead, weak and surprising rules."""
-    findings = _part("findings")
+    """``findings``: dead, weak and surprising rules; lines that the server refuses are findings too."""
+    from .findings import findings  # noqa: PLC0415 - only this command pays for the import
+
     server = server_of(args)
-    return int(findings.command(ruleset_of(args.file, server), server, roles_of(args.roles), print_json_array))
+    rules = ruleset_of(args.file, server)
+    if rules.unreadable is not None:
+        raise UsageError(rules.unreadable)
+    texts = _texts(rules) if args.file != "-" else {}
+    found = findings(rules.rules, server=server, errors=rules.errors, roles=roles_of(args.roles), texts=texts)
+    print_json_array([finding.as_dict() for finding in found])
+    return EXIT_FOUND if found else EXIT_OK
+
+
+def _texts(rules: Ruleset) -> dict[str, bytes]:
+    """The bytes of the files that a ruleset was read from; those that can be opened but not read are left out."""
+    texts: dict[str, bytes] = {}
+    for file in rules.files:
+        with contextlib.suppress(OSError):
+            texts[file] = FileReader().read(file)
+    return texts
 
 
 def cmd_format(args: argparse.Namespace) -> int:

@@ -161,3 +161,12 @@ def test_rows_of_a_user_map(tmp_path: Path) -> None:
     assert code == 1
     assert rows_of(output)[0] == {"line_number": 1, "map_name": "m", "sys_name": "/^(.*)@x$", "pg_username": "\\1", "error": None}
     assert json.loads(run("load", "--ident", "--postgres-version", "12", "pg_ident.conf", cwd=tmp_path)[1])["loads"] is False
+
+
+def test_findings(tmp_path: Path) -> None:
+    code, output, _ = run("findings", "--postgres-version", "16", "-", stdin=b"host all all 0.0.0.0/0 trust\nbad\n", cwd=tmp_path)
+    found = json.loads(output)
+    assert code == 1
+    assert {finding["line"] for finding in found} == {1, 2}
+    assert {"code", "severity", "file", "line", "reason", "remedy"} <= set(found[0])
+    assert run("findings", "--postgres-version", "16", str(tmp_path / "nope"))[0] == 2
