@@ -133,6 +133,10 @@ def _name(value: t.Any, where: str, field: str) -> str | None:
         raise InvalidClient(where, field, f"{value!r} is no text; quote it in YAML")
     if "\0" in value:
         raise InvalidClient(where, field, "holds a NUL, which no client can send")
+    try:
+        encode(value)
+    except UnicodeEncodeError:
+        raise InvalidClient(where, field, f"{value!r} is no text that can be sent") from None
     return value
 
 

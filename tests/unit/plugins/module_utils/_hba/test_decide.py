@@ -408,6 +408,7 @@ def test_a_client_s_dictionary() -> None:
         ({"user": ""}, "user"),
         ({"user": 7}, "user"),
         ({"user": "a\0b"}, "user"),
+        ({"user": "a\ud800"}, "user"),
         ({"user": "a", "database": ["x"]}, "database"),
         ({"user": "a", "address": "10.0.0.0/8"}, "address"),
         ({"user": "a", "address": "host.example.com"}, "address"),
