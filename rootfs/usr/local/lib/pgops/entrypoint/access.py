@@ -50,15 +50,18 @@ def wanted(access: Access, server: Server, *, client_ca: bool) -> Wanted:
     if not access.enabled:
         return Wanted((), None, ())
     messages: list[Message] = []
+    subject = RuleSpec("host", databases, users, addresses[0])
     for method in access.methods:
-        rule = _rule(access, databases, users, addresses[0], method, options)
+        rule = _rule(access, subject, method, options)
         problem = _problem(rule, access, server, client_ca)
         if problem is None:
             messages.extend(_warnings(rule))
             return Wanted(tuple(rule._replace(address=address) for address in addresses), method, tuple(messages))
-        messages.append(Message("warning", f"EXTERNAL_ACCESS_METHOD: {_shown(method)} {problem}: trying the next one", "EXTERNAL_ACCESS_METHOD"))
+        messages.append(
+            Message("warning", f"EXTERNAL_ACCESS_METHOD: {_shown(method)} {problem}: trying the next one", "EXTERNAL_ACCESS_METHOD")
+        )
     kept = tuple((name, value) for name, value in options if name in NARROWING_OPTIONS)
-    rule = _rule(access, databases, users, addresses[0], FALLBACK_METHOD, kept)
+    rule = _rule(access, subject, FALLBACK_METHOD, kept)
     problem = _problem(rule, access, server, client_ca)
     if problem is not None:
         raise SettingsError("EXTERNAL_ACCESS_OPTIONS", problem)
@@ -76,17 +79,10 @@ def refusal(rule: RuleSpec, server: Server) -> str | None:
     return None
 
 
-def _rule(
-    access: Access,
-    databases: tuple[Token, ...],
-    users: tuple[Token, ...],
-    address: Token,
-    method: str,
-    options: tuple[tuple[str, str], ...],
-) -> RuleSpec:
+def _rule(access: Access, subject: RuleSpec, method: str, options: tuple[tuple[str, str], ...]) -> RuleSpec:
     # cert and clientcert exist on TLS connections only; the server refuses them elsewhere.
     needs_tls = access.tls_required or method == "cert" or any(name in NARROWING_OPTIONS for name, _ in options)
-    return RuleSpec("hostssl" if needs_tls else "host", databases, users, address, None, method, options)
+    return subject._replace(type="hostssl" if needs_tls else "host", method=method, options=options)
 
 
 def _problem(rule: RuleSpec, access: Access, server: Server, client_ca: bool) -> str | None:
@@ -146,7 +142,9 @@ def _address(item: str) -> Token:
         # A name is only what can be one: PostgreSQL would take 300.1.1.1, ALL or 10.0.0.0-10.0.0.9 for a host name that never matches.
         if _HOST_NAME.fullmatch(item):
             return Token(item)
-    reason = f"{item!r} is no address: write a network such as 192.0.2.0/24 or 2001:db8::/32, an address, a host name, all, samehost or samenet"
+    reason = (
+        f"{item!r} is no address: write a network such as 192.0.2.0/24 or 2001:db8::/32, an address, a host name, all, samehost or samenet"
+    )
     raise SettingsError("EXTERNAL_ACCESS_ADDRESSES", reason)
 
 

@@ -30,12 +30,13 @@ _AUTHORIZED = re.compile(r"^(?:replication )?connection authorized: ")
 _MATCHED = re.compile(r'Connection matched (?:file "(?P<path>.*?)"|pg_hba\.conf) line (?P<line>\d+): "(?P<raw>.*)"', re.DOTALL)
 _TLS_ON = re.compile(r" SSL enabled \(|, SSL encryption$|, SSL on$")
 _TLS_OFF = re.compile(r", no encryption$|, SSL off$")
-_REASONS: tuple[tuple[str, str], ...] = (
-    ("no pg_hba.conf entry for ", "no_entry"),
-    ("pg_hba.conf rejects ", "rejected"),
-    ("connection requires a valid client certificate", "certificate_required"),
-    ("role \"", "unknown_role"),
-    ("database \"", "unknown_database"),
+_REASONS: tuple[tuple[str, str, str], ...] = (
+    ("no pg_hba.conf entry for ", "", "no_entry"),
+    ("pg_hba.conf rejects ", "", "rejected"),
+    ("connection requires a valid client certificate", "", "certificate_required"),
+    ('role "', '" does not exist', "unknown_role"),
+    ('role "', '" is not permitted to log in', "not_permitted"),
+    ('database "', '" does not exist', "unknown_database"),
 )
 _STATES = {
     "28P01": "authentication_failed", "28000": "authentication_failed", "3D000": "unknown_database", "42501": "not_permitted",
@@ -221,7 +222,7 @@ def method_of(raw: str) -> tuple[str, str | None]:
 
 
 def _reason(message: str, state: str) -> str:
-    for start, reason in _REASONS:
-        if message.startswith(start) and (reason.startswith("unknown") is False or message.endswith("does not exist")):
+    for start, end, reason in _REASONS:
+        if message.startswith(start) and message.endswith(end):
             return reason
     return _STATES.get(state, "error")

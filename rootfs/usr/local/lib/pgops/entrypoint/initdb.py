@@ -50,8 +50,9 @@ class FirstStart:
         stage = _read(self._place.path(MARKER))
         if stage == "scripts":
             raise StartError(
-                f"PGDATA: the first start of {self._place.data} did not finish: a script of {INIT_SCRIPTS} failed or was interrupted. Start again "
-                f"with an empty volume, or, to keep the database as the scripts left it, remove {self._place.path(MARKER)}"
+                f"PGDATA: the first start of {self._place.data} did not finish: a script of {INIT_SCRIPTS} failed or was "
+                "interrupted. Start again with an empty volume, or, to keep the database as the scripts left it, remove "
+                f"{self._place.path(MARKER)}"
             )
         version = _read(self._place.path("PG_VERSION"))
         if stage is None and version is not None:
@@ -166,7 +167,14 @@ class FirstStart:
         unpack = {".sql": "cat", ".sql.gz": "gunzip -c", ".sql.xz": "xzcat", ".sql.zst": "zstd -dcq"}
         for end, program in unpack.items():
             if path.endswith(end):
-                return ["/bin/bash", "-Eeo", "pipefail", "-c", f'{_PRELUDE} {program} -- "$0" | docker_process_sql'.replace("cat --", "cat"), path]
+                return [
+                    "/bin/bash",
+                    "-Eeo",
+                    "pipefail",
+                    "-c",
+                    f'{_PRELUDE} {program} -- "$0" | docker_process_sql'.replace("cat --", "cat"),
+                    path,
+                ]
         return None
 
     def _script_environment(self) -> dict[str, str]:

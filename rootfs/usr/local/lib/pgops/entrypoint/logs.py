@@ -21,7 +21,10 @@ _SEVERITIES = {
     "LOG": "info", "INFO": "info", "NOTICE": "info", "STATEMENT": "info", "DETAIL": "info", "HINT": "info", "CONTEXT": "info",
     "QUERY": "info", "LOCATION": "info", "DEBUG": "debug", "WARNING": "warning", "ERROR": "error", "FATAL": "error", "PANIC": "error",
 }  # fmt: skip
-_PLAIN = re.compile(rb"^(?:.*?[\s:\]])?(LOG|INFO|NOTICE|WARNING|ERROR|FATAL|PANIC|DEBUG\d?|DETAIL|HINT|CONTEXT|STATEMENT|QUERY|LOCATION):\s+(.*)$", re.DOTALL)
+_PLAIN = re.compile(
+    rb"^(?:.*?[\s:\]])?(LOG|INFO|NOTICE|WARNING|ERROR|FATAL|PANIC|DEBUG\d?|DETAIL|HINT|CONTEXT|STATEMENT|QUERY|LOCATION):\s+(.*)$",
+    re.DOTALL,
+)
 _PROGRAM = re.compile(r"^(?:initdb|pg_ctl|psql|postgres|pg_\w+): (?:(error|fatal|warning|detail|hint): )?", re.IGNORECASE)
 _TIME = re.compile(r"^(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?) (?:UTC|GMT)$")
 # The server's names → ours; the others of its 29 keys say nothing to an operator, or are said already (timestamp, message).
@@ -33,7 +36,13 @@ _FIELDS = (
 )  # fmt: skip
 _SQL_FIELDS = frozenset({"statement", "internal_query", "context", "detail"})
 # An attempt from outside is told by one event; the lines that it is made of are for those who ask for everything.
-_CHATTER = ("connection received: ", "connection authenticated: ", "connection authorized: ", "replication connection authorized: ", "disconnection: ")
+_CHATTER = (
+    "connection received: ",
+    "connection authenticated: ",
+    "connection authorized: ",
+    "replication connection authorized: ",
+    "disconnection: ",
+)
 _STARTUP_CHATTER = ("redirecting log output to logging collector process", "ending log output to stderr", "Future log output will ")
 
 
@@ -84,7 +93,12 @@ def server_record(row: t.Mapping[str, t.Any], redactor: Redactor) -> Record:
     level = _SEVERITIES.get(severity.rstrip("0123456789"), "info")
     if level == "info" and message.startswith(_CHATTER + _STARTUP_CHATTER):
         level = "debug"
-    made: Record = {"time": server_time(row), "level": level, "source": "postgresql", "message": redactor.message(message, row.get("statement"))}
+    made: Record = {
+        "time": server_time(row),
+        "level": level,
+        "source": "postgresql",
+        "message": redactor.message(message, row.get("statement")),
+    }
     for theirs, ours in _FIELDS:
         value = row.get(theirs)
         if value in (None, "", 0):

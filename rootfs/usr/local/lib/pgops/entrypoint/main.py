@@ -9,7 +9,6 @@ import contextlib
 import os
 import signal
 import sys
-import time
 import typing as t
 
 from .._hba.model import Server as HbaServer
@@ -54,7 +53,7 @@ def main(argv: t.Sequence[str], environment: t.Mapping[str, str]) -> int:
 def _become(words: list[str]) -> int:
     """Any other program runs in our place, as if there were no entrypoint."""
     try:
-        os.execvp(words[0], words)
+        os.execvp(words[0], words)  # noqa: S606 - running it is what was asked for
     except OSError as error:
         sys.stderr.write(f"{words[0]}: {error.strerror}\n")
         return 127 if isinstance(error, FileNotFoundError) else 126
@@ -88,13 +87,19 @@ def _serve(arguments: list[str], environment: t.Mapping[str, str], hub: Hub) -> 
             output.say("warning", f"POSTGRES_USER={wanted.user!r} changes nothing: {here.data} was made with the superuser {state.user!r}")
     certificate = tls.prepare(here, arguments)
     hba_file = _hba_file(here, arguments)
-    loaded = _open_access(wanted, here, hba_file, certificate, output)
+    _open_access(wanted, here, hba_file, certificate, output)
     state.write("running")
-    server = Server(here, hub, redactor, Correlator(hba_file, deciding(loaded)), wanted.log_level)
+    server = Server(
+        here,
+        hub,
+        redactor,
+        Correlator(hba_file, rules.Deciding(hba_file, HbaServer(here.major, ssl=certificate.enabled))),
+        wanted.log_level,
+    )
     return server.run(certificate.arguments, arguments)
 
 
-def _open_access(wanted: settings.Settings, here: place.Place, hba_file: str, certificate: tls.Certificate, output: Output) -> rules.Written:
+def _open_access(wanted: settings.Settings, here: place.Place, hba_file: str, certificate: tls.Certificate, output: Output) -> None:
     """The access rules, written and proved before the server starts; and what they are, told."""
     hba_server = HbaServer(here.major, ssl=certificate.enabled)
     chosen = access.wanted(wanted.access, hba_server, client_ca=certificate.client_ca)
@@ -106,21 +111,21 @@ def _open_access(wanted: settings.Settings, here: place.Place, hba_file: str, ce
         output.say("info", "external access is closed", event="external_access", enabled=False, **facts)
     else:
         addresses = [rule.address.text for rule in chosen.rules if rule.address is not None]
-        output.say("info", f"external access by {chosen.method}", event="external_access", enabled=True, method=chosen.method, addresses=addresses, **facts)
+        output.say(
+            "info",
+            f"external access by {chosen.method}",
+            event="external_access",
+            enabled=True,
+            method=chosen.method,
+            addresses=addresses,
+            **facts,
+        )
     for rule in written.foreign:
         output.say(
             "warning" if chosen.method in (None, "reject") else "info",
             f"{rule.file}, line {rule.line}: a rule that is not from this environment lets clients from outside in",
             rule=f"{rule.file}:{rule.line}", method=rule.method,
         )  # fmt: skip
-    return written
-
-
-def deciding(loaded: rules.Written) -> t.Callable[..., t.Any]:
-    """Placeholder until the engine's decide is there."""
-    from .events import no_decision
-
-    return no_decision
 
 
 def _hba_file(here: place.Place, arguments: t.Sequence[str]) -> str:

@@ -54,7 +54,8 @@ def find(environment: t.Mapping[str, str], data: str) -> Place:
     clean = {
         name: value
         for name, value in environment.items()
-        if not name.startswith(("POSTGRES_PASSWORD", "PGPASS", "EXTERNAL_ACCESS_", "PATRONI_")) and name not in ("PGDATA_FILE", "NOTIFY_SOCKET")
+        if not name.startswith(("POSTGRES_PASSWORD", "PGPASS", "EXTERNAL_ACCESS_", "PATRONI_"))
+        and name not in ("PGDATA_FILE", "NOTIFY_SOCKET")
     }
     name = _named(runtime)
     used = _data_directory(data)
@@ -73,7 +74,7 @@ def _runtime_directory() -> str:
     try:
         if not os.path.isdir(SOCKET_DIRECTORY):
             os.mkdir(SOCKET_DIRECTORY)
-            os.chmod(SOCKET_DIRECTORY, 0o2775)
+            os.chmod(SOCKET_DIRECTORY, 0o775)  # noqa: S103 - clients of other user ids in this container use the socket
         runtime = os.path.join(SOCKET_DIRECTORY, "pgops")
         if os.path.lexists(runtime):
             shutil.rmtree(runtime)
@@ -93,12 +94,15 @@ def _named(runtime: str) -> str:
     """
     with contextlib.suppress(KeyError):
         return pwd.getpwuid(os.geteuid()).pw_name
+    # Nor does it answer with a group below 500, and the group of this line is nobody's business here.
     with open(os.path.join(runtime, "passwd"), "w", encoding="ascii") as file:
-        file.write(f"postgres:x:{os.geteuid()}:{os.getegid()}:PostgreSQL:/var/lib/postgresql:/bin/bash\n")
+        file.write(f"postgres:x:{os.geteuid()}:{max(os.getegid(), 999)}:PostgreSQL:/var/lib/postgresql:/bin/bash\n")
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
-        raise StartError(f"user id {os.geteuid()} has no name in this image and is too low to be given one; use 999, or one from 500") from None
+        raise StartError(
+            f"user id {os.geteuid()} has no name in this image and is too low to be given one; use 999, or one from 500"
+        ) from None
 
 
 def _data_directory(data: str) -> str:
@@ -110,7 +114,9 @@ def _data_directory(data: str) -> str:
         os.makedirs(data, mode=0o700, exist_ok=True)
         owner = os.stat(data).st_uid
     except OSError as error:
-        raise StartError(f"PGDATA: cannot make or look into {data}: {error.strerror}; mount a volume that user {os.geteuid()} may write to") from None
+        raise StartError(
+            f"PGDATA: cannot make or look into {data}: {error.strerror}; mount a volume that user {os.geteuid()} may write to"
+        ) from None
     if owner == os.geteuid():
         return data
     if os.path.exists(os.path.join(data, "PG_VERSION")):
@@ -123,9 +129,11 @@ def _data_directory(data: str) -> str:
         os.makedirs(inner, mode=0o700, exist_ok=True)
     except OSError as error:
         raise StartError(
-            f"PGDATA: {data} belongs to user id {owner}, and user {os.geteuid()} (group {os.getegid()}) may not write there: {error.strerror}; "
-            "run with group 0, or mount a volume that this user owns"
+            f"PGDATA: {data} belongs to user id {owner}, and user {os.geteuid()} (group {os.getegid()}) may not write there: "
+            f"{error.strerror}; run with group 0, or mount a volume that this user owns"
         ) from None
     if os.stat(inner).st_uid != os.geteuid():
-        raise StartError(f"PGDATA: {inner} belongs to user id {os.stat(inner).st_uid}, and this container runs as {os.geteuid()}; run it as that user")
+        raise StartError(
+            f"PGDATA: {inner} belongs to user id {os.stat(inner).st_uid}, and this container runs as {os.geteuid()}; run it as that user"
+        )
     return inner

@@ -31,7 +31,7 @@ _STATEMENT_MESSAGE = re.compile(r"\s*(?:duration: [\d.]+ ms\s+)?(?:statement|exe
 
 
 class Redactor:
-    """Takes secrets out of texts. ``secrets`` are values known to be secret; short ones are left to the patterns, as they would match words."""
+    """Takes secrets out of texts. ``secrets`` are known values; short ones are left to the patterns, as they would match words."""
 
     def __init__(self, secrets: t.Iterable[str] = (), words: t.Iterable[str] = ()) -> None:
         common = set(words)

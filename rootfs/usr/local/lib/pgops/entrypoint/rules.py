@@ -8,13 +8,15 @@ from __future__ import annotations
 import os
 import typing as t
 
-from .._hba import plan, ruleset
+from .._hba import decide, plan, ruleset
+from .._hba.document import Document
 from .._hba.errors import HbaError
-from .._hba.model import Address, Rule, Server, decode, encode
+from .._hba.model import Address, Client, Rule, Server, decode, encode
 from .._hba.reader import Entry
 from .._store import base, file
 from . import access
 from .errors import CONFIGURATION, StartError
+from .events import Attempt, Decided
 
 
 class Files:
@@ -66,6 +68,37 @@ def write(path: str, wanted: access.Wanted, server: Server) -> Written:
     return Written(outcome.written, loaded.rules, foreign)
 
 
+class Deciding:
+    """Names the rule of an attempt where the server's log does not: a reject rule, and trust before version 17.
+
+    The rules are read again when the main file has changed, as after a reload. Where the engine cannot tell, nothing is named.
+    """
+
+    def __init__(self, path: str, server: Server) -> None:
+        self._path, self._server = path, server
+        self._state: tuple[int, int] | None = None
+        self._decider = decide.Decider((), server=server)
+
+    def __call__(self, attempt: Attempt) -> Decided:
+        """The rule's place and method."""
+        try:
+            self._refresh()
+            client = Client(attempt.user or "", attempt.database, attempt.address, "tls" if attempt.tls else "tcp", attempt.replication)
+            decision = self._decider.decide(client)
+        except (OSError, HbaError):
+            return Decided(None, None)
+        if decision.rule is None or decision.outcome == decide.UNDECIDED:
+            return Decided(None, None)
+        return Decided(f"{decision.rule.file}:{decision.rule.line}", decision.rule.method)
+
+    def _refresh(self) -> None:
+        status = os.stat(self._path)
+        state = (status.st_ino, status.st_mtime_ns)
+        if state != self._state:
+            loaded = ruleset.load(self._path, Files(), self._server)
+            self._decider, self._state = decide.Decider(loaded.rules, server=self._server), state
+
+
 def opens_to_outside(rule: Rule) -> bool:
     """Whether a rule can let in a client that is not in this container."""
     return rule.type != "local" and rule.method != "reject" and not (rule.address is not None and _only_loopback(rule.address))
@@ -82,7 +115,7 @@ def _only_loopback(address: Address) -> bool:
 
 
 def _section(path: str, content: bytes, server: Server, rules: tuple[Rule, ...]) -> list[Rule]:
-    document = plan.Document.parse(content, server)
+    document = Document.parse(content, server)
     for section in document.sections():
         if section.name == access.SECTION:
             first, last = document.lines[section.begin].line, document.lines[section.end].line

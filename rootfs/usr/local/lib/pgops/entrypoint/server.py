@@ -38,7 +38,7 @@ class Server:
         """Start it, serve until it ends, tell its end. ``user_arguments`` come last and so win. Raises StartError."""
         log_arguments = self._open_logs()
         argv = [self._place.program("postgres"), "-D", self._place.data, *log_arguments, *arguments, *user_arguments]
-        self._hub.on_signal = self.signal
+        self._hub.on_signal = self.on_signal
         self._hub.ticker = self._tick
         try:
             self._pid = self._hub.spawn(argv, self._place.environment, self._plain)
@@ -50,7 +50,7 @@ class Server:
             self._hub.output.write(event)
         return self._end(status or 0)
 
-    def signal(self, number: int) -> None:
+    def on_signal(self, number: int) -> None:
         """A signal to PID 1."""
         if number in _PASSED_ON:
             self._kill(signal.Signals(number))
@@ -87,7 +87,9 @@ class Server:
         (its own stdout is another pipe), may not be allowed to open, or cannot open where it is a socket.
         """
         if self._place.major < JSONLOG_SINCE:
-            self._hub.output.say("info", f"PostgreSQL {self._place.major} has no JSON log: its lines are wrapped, without external_connection events")
+            self._hub.output.say(
+                "info", f"PostgreSQL {self._place.major} has no JSON log: its lines are wrapped, without external_connection events"
+            )
             return ["-c", "logging_collector=off", "-c", "log_destination=stderr"]
         directory = os.path.join(self._place.runtime, "log")
         os.mkdir(directory, 0o700)

@@ -21,8 +21,7 @@ FALLBACK_METHOD = "md5"
 SECRET_VARIABLES = ("POSTGRES_PASSWORD", "POSTGRES_USER", "POSTGRES_DB", "POSTGRES_INITDB_ARGS", "PGDATA")
 """Variables that also exist as ``…_FILE``."""
 ACCESS_VARIABLES = tuple(
-    "EXTERNAL_ACCESS_" + name
-    for name in ("ENABLE", "METHOD", "OPTIONS", "ADDRESSES", "DATABASES", "USERS", "TLS", "ALLOW_INSECURE")
+    "EXTERNAL_ACCESS_" + name for name in ("ENABLE", "METHOD", "OPTIONS", "ADDRESSES", "DATABASES", "USERS", "TLS", "ALLOW_INSECURE")
 )
 
 
@@ -156,7 +155,9 @@ def _value_or_file(environment: Environment, name: str, read_file: ReadFile) -> 
     try:
         raw = read_file(path)
     except OSError as error:
-        raise SettingsError(f"{name}_FILE", f"cannot read {path}: {error.strerror or error}; check the mount and that its mode lets us read") from None
+        raise SettingsError(
+            f"{name}_FILE", f"cannot read {path}: {error.strerror or error}; check the mount and that its mode lets us read"
+        ) from None
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:

@@ -59,7 +59,9 @@ def _private_copy(place: Place) -> str:
         with open(source, "rb") as read, open(target, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as write:
             shutil.copyfileobj(read, write)
     except OSError as error:
-        raise StartError(f"cannot read {source}: {error.strerror}; mount tls.crt and tls.key together, readable for user {os.geteuid()}") from None
+        raise StartError(
+            f"cannot read {source}: {error.strerror}; mount tls.crt and tls.key together, readable for user {os.geteuid()}"
+        ) from None
     return target
 
 
@@ -76,7 +78,7 @@ def _self_signed(place: Place) -> tuple[str, str]:
         done = subprocess.run(
             ["/usr/bin/openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "3650",
              "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name},DNS:localhost", "-keyout", new, "-out", certificate],
-            capture_output=True, text=True, check=False, env={**place.environment, "HOME": place.runtime, "RANDFILE": os.path.join(place.runtime, "rnd")},
+            capture_output=True, text=True, check=False, env={**place.environment, "HOME": place.runtime},
         )  # fmt: skip
         if done.returncode:
             raise StartError(f"openssl could not make a certificate: {done.stderr.strip()[-300:]}")
