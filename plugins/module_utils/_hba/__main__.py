@@ -186,7 +186,7 @@ def _build_parser() -> argparse.ArgumentParser:
     sub.add_argument("before", metavar="BEFORE", help=file_help)
     sub.add_argument("after", metavar="AFTER")
 
-    sub = command("findings", cmd_findings, "look for dead, weak and surprising rules; exit 1 when one is more than a notice")
+    sub = command("findings", cmd_findings, "look for dead, weak and surprising rules")
     sub.add_argument("--format", choices=("json", "table"), default="json", help="JSON (default), or a line of text for each")
     sub.add_argument("--roles", metavar="ROLES.json", help='array of {"name", "superuser", "member_of"}')
     sub.add_argument("file", metavar="FILE", help=file_help)
@@ -395,7 +395,10 @@ def cmd_findings(args: argparse.Namespace) -> int:
         raise UsageError(rules.unreadable)
     texts = _texts(rules) if args.file != "-" else {}
     found = findings(rules.rules, server=server, errors=rules.errors, roles=roles_of(args.roles), texts=texts)
-    print_json_array([finding.as_dict() for finding in found])
+    if args.format == "table":
+        sys.stdout.write("".join(f"{item.file}:{item.line}: {item.severity} {item.code}: {item.reason} {item.remedy}\n" for item in found))
+    else:
+        print_json_array([item.as_dict() for item in found])
     return EXIT_FOUND if found else EXIT_OK
 
 

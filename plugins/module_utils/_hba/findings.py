@@ -177,7 +177,7 @@ def _line_error(error: model.LineError) -> Finding:
         reason = "The file begins with a byte order mark, which the server reads as part of the first word; the file does not load."
         return Finding("byte-order-mark", "error", error.file, error.line, reason, "Save the file as UTF-8 without a byte order mark.")
     remedy = next((remedy for start, remedy in _REMEDIES if start in error.message), "Correct or remove the line.")
-    reason = f"The server refuses it, and with it the whole file: {error.message}"
+    reason = f"The server refuses it, and with it the whole file: {error.message}."
     return Finding("line-error", "error", error.file, error.line, reason, error.hint or remedy)
 
 
