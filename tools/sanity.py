@@ -94,6 +94,9 @@ def unpack() -> None:
         elif source.is_file():
             (TREE / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, TREE / name)
+    # A repository of its own: in ours the tree is ignored, and ansible-test would skip every file of it.
+    subprocess.run(["git", "init", "--quiet", str(TREE)], check=True)
+    (TREE / ".gitignore").write_text("/tests/output/\n", encoding="utf-8")
     for name in KEPT:
         if (kept / name).exists():
             (TREE / name).parent.mkdir(parents=True, exist_ok=True)

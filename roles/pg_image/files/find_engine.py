@@ -242,6 +242,7 @@ def host() -> dict[str, Any]:
         "root": os.geteuid() == 0,
         "apt": shutil.which("apt-get") is not None and "debian" in family,
         "systemd": Path("/run/systemd/system").is_dir(),
+        "cgroups": Path("/sys/fs/cgroup").is_dir() and any(Path("/sys/fs/cgroup").iterdir()),
         "dockerd": shutil.which("dockerd", path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin") or "",
         "podman": shutil.which("podman") or "",
         "user": os.environ.get("USER") or str(os.geteuid()),
