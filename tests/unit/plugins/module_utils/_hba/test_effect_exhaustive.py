@@ -9,6 +9,7 @@ test; ``HYPOTHESIS_PROFILE=nightly`` runs 2,500.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import itertools
 import os
@@ -162,9 +163,13 @@ def _holds(statement: str, name: str, point: Point) -> bool:
         return point.host == statement[5:]
     if statement in ("samehost", "samenet"):
         return bool(getattr(point, statement))
+    return _masked(statement, point.address)
+
+
+@functools.cache
+def _masked(statement: str, of: t.Any) -> bool:
     address, mask = (ipaddress.ip_address(part) for part in statement.split("/"))
-    assert point.address is not None
-    return address.version == point.address.version and (int(address) ^ int(point.address)) & int(mask) == 0
+    return address.version == of.version and (int(address) ^ int(of)) & int(mask) == 0
 
 
 def _fits_any(groups: list[list[str]], name: str, point: Point) -> bool:
@@ -182,15 +187,23 @@ def _named(names: dict[str, t.Any], name: str, point: Point) -> bool:
     return "matching" not in names or _fits_any(names["matching"], name, point)
 
 
+@functools.cache
+def _bounds(text: str) -> tuple[t.Any, t.Any]:
+    if "-" in text:
+        low, high = (ipaddress.ip_address(part) for part in text.split("-"))
+        return low, high
+    network = ipaddress.ip_network(text)
+    return network[0], network[-1]
+
+
+@functools.cache
+def _in_range(text: str, address: t.Any) -> bool:
+    low, high = _bounds(text)
+    return bool(low.version == address.version and low <= address <= high)
+
+
 def _within(ranges: list[str], address: t.Any) -> bool:
-    for text in ranges:
-        if "-" in text:
-            low, high = (ipaddress.ip_address(part) for part in text.split("-"))
-            if low.version == address.version and low <= address <= high:
-                return True
-        elif address in ipaddress.ip_network(text):
-            return True
-    return False
+    return any(_in_range(text, address) for text in ranges)
 
 
 def covers(change: dict[str, t.Any], point: Point) -> bool:
@@ -219,7 +232,6 @@ def check(before: str, after: str, points: t.Iterable[Point], roles: t.Sequence[
     one, two = (ruleset.parse_text(text.encode(), SERVER) for text in (before, after))
     assert not [error for ruling in (one, two) for error in ruling.errors if error.line], (one.errors, two.errors)
     found = engine.effect(one.rules, two.rules, server=SERVER, roles=roles)
-    assert found == engine.effect(one.rules, two.rules, server=SERVER, roles=roles)
     changes = [change.as_dict() for change in found]
     event(f"changes: {min(len(changes), 8)}")
     used: set[int] = set()
@@ -262,7 +274,7 @@ WITNESSES = [ipaddress.ip_address(f"10.0.0.{last}") for last in (0, 3, 4, 6)] + 
     ipaddress.ip_address(text) for text in ("10.9.9.9", "192.0.2.1", "fd00::1", "fd00::2", "fd00::7", "2001:db8::1")
 ]
 """At least one address for every combination of the networks below."""
-FEW = WITNESSES[:6] + WITNESSES[-1:]
+FEW = [*WITNESSES[:6], WITNESSES[-1]]
 
 NETWORKS = [
     "10.0.0.0/29",
@@ -336,6 +348,16 @@ def _clients(
 ORDINARY = _clients("a b zz all replication", "u v w all", WITNESSES)
 
 
+def test_the_same_twice() -> None:
+    """Results do not depend on anything but the lists; a list does not differ from itself."""
+    text = "host a,b u,+g 10.0.0.0/8 md5\nhost all /^x .x.org reject\nhost sameuser all samenet trust\nhost all all all reject\n"
+    rules = ruleset.parse_text(text.encode(), SERVER).rules
+    one = engine.effect(rules, rules[::-1], server=SERVER)
+    assert one == engine.effect(rules, rules[::-1], server=SERVER)
+    assert len(one) > 5
+    assert engine.effect(rules, rules, server=SERVER) == ()
+
+
 @given(two_files(["all", "a", "b", "replication", '"all"', '"replication"'], ["all", "u", "v", '"all"'], NETWORKS))
 def test_names_and_networks(files: tuple[str, str]) -> None:
     """The ordinary columns: every client of the universe is looked at."""
@@ -370,16 +392,17 @@ def test_regular_expressions_and_sameuser(files: tuple[str, str]) -> None:
 
 
 SUBSETS = [frozenset(some) for size in range(3) for some in itertools.combinations(("g", "a", "zz"), size)]
-GROUPED = _clients("a u g zz", "u g a w zz +g", FEW, SUBSETS)
+GROUPED = _clients("a u g zz", "u g a w zz +g", [WITNESSES[0], WITNESSES[1], WITNESSES[4]], SUBSETS)
+NESTED = ["10.0.0.0/30", "10.0.0.3/32", "all"]
 
 
-@given(two_files(["all", "a", "replication"], ["all", "u", "+g", "+a", "g", '"+g"'], NETWORKS[:7]))
+@given(two_files(["all", "a", "replication"], ["all", "u", "+g", "+a", "g", '"+g"'], NESTED))
 def test_groups_without_roles(files: tuple[str, str]) -> None:
     """Membership is a condition: clients with every combination of memberships are looked at."""
     check(*files, GROUPED)
 
 
-@given(two_files(["all", "a", "samerole", "sameuser"], ["all", "u", "+g", "+a", "a"], NETWORKS[:5]))
+@given(two_files(["all", "a", "samerole", "sameuser"], ["all", "u", "+g", "+a", "a"], NESTED))
 def test_samerole_without_roles(files: tuple[str, str]) -> None:
     """samerole ties the database's name to the memberships."""
     check(*files, GROUPED)
@@ -413,13 +436,13 @@ def test_odd_masks(files: tuple[str, str]) -> None:
     check(*files, points)
 
 
-@given(two_files(["all", "a", "sameuser"], ["all", "u", "+g"], [*ATOMS, "10.0.0.0/30", "all", "::/0"]))
+@given(two_files(["all", "a", "sameuser"], ["all", "u", "+g"], [*ATOMS, "0.0.0.0/0", "all"]))
 def test_host_names(files: tuple[str, str]) -> None:
     """A client's address has one host name or none; which addresses belong to this host is not known."""
     hosts = [None, "h.x.org", "i.x.org", "other.x.org", "y.org", "h.example"]
     local = [(False, False), (False, True), (True, True)]
     names = itertools.product(("a", "u", "zz"), ("u", "a", "w", "zz"), [frozenset(), frozenset({"g"})])
-    seats = itertools.product(_seats([WITNESSES[0], WITNESSES[3], WITNESSES[6]]), hosts, local)
+    seats = itertools.product(_seats([WITNESSES[0], WITNESSES[6]]), hosts, local)
     points = [
         Point(transport, False, database, user, address, groups, True, host, samehost, samenet)
         for (database, user, groups), ((transport, address), host, (samehost, samenet)) in itertools.product(names, seats)
