@@ -137,7 +137,8 @@ def _address(item: str) -> Token:
     if item in catalog.ADDRESS_KEYWORDS:
         return Token(item)
     try:
-        return Token(ipaddress.ip_network(item, strict=False).with_prefixlen)
+        if "%" not in item:  # an interface's zone, which PostgreSQL takes in no network
+            return Token(ipaddress.ip_network(item, strict=False).with_prefixlen)
     except ValueError:
         # A name is only what can be one: PostgreSQL would take 300.1.1.1, ALL or 10.0.0.0-10.0.0.9 for a host name that never matches.
         if _HOST_NAME.fullmatch(item):
