@@ -30,7 +30,7 @@ from . import regex_syntax
 from .errors import UnsupportedPattern
 from .model import encode
 from .regex_dissect import Dissection, OverBudget, Tree
-from .regex_nfa import Automaton, Builder, TooManyStates, facts
+from .regex_nfa import MAX_STATES, Automaton, Builder, TooManyStates, facts
 from .regex_syntax import BadRegex, Choice, Group, Look, Piece
 
 MAX_DEPTH = 100
@@ -46,7 +46,7 @@ def compile_error(text: str, *, major: int = 18, utf8: bool = False) -> str | No
     raw = encode(text)
     chars = raw.decode("utf-8", "surrogateescape") if utf8 else raw.decode("latin-1")
     try:
-        regex_syntax.parse(chars, major)
+        regex_syntax.check(chars, major)
     except BadRegex as error:
         return str(error.args[0])
     return None
@@ -134,9 +134,13 @@ def compile_pattern(text: str, *, major: int = 18) -> Pattern:
     a valid one that is not covered (see the module's text).
     """
     try:
-        syntax = regex_syntax.parse(encode(text).decode("latin-1"), major)
+        chars = encode(text).decode("latin-1")
+        syntax = regex_syntax.check(chars, major)
     except BadRegex as error:
         raise ValueError(f'invalid regular expression "{text}": {error.args[0]}') from None
     if syntax.depth > MAX_DEPTH:
         raise UnsupportedPattern(text, f"parentheses are nested more than {MAX_DEPTH} deep")
+    if syntax.branches + syntax.size > MAX_STATES:
+        raise UnsupportedPattern(text, "it needs too many states; use a smaller repetition count")
+    syntax = regex_syntax.parse(chars, major)
     return _guarded(text, lambda: Pattern(text, syntax))

@@ -15,6 +15,7 @@ Everything is in bytes: pg_hba.conf and pg_ident.conf are matched before a datab
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 # The server's messages (src/include/regex/regerrs.h); they are data that people compare with their log.
@@ -106,6 +107,8 @@ class Syntax(t.NamedTuple):
     """Capturing groups."""
     ignore_case: bool
     back_references: bool
+    branches: int
+    """How many branches it has, those between parentheses included."""
     size: int
     """Estimate of the states after expanding repetitions."""
     depth: int
@@ -213,6 +216,17 @@ def folded(byte: int) -> int:
     return byte + 32 if 65 <= byte <= 90 else byte
 
 
+# Runs that are read at once, so that megabytes of them take a moment.
+_BLANKS = re.compile(r"[ \t\n\v\f\r]*")
+_BRACKET_CHARS = re.compile(r"[^]\[\\-]*")
+_LETTER_BRANCHES = re.compile(r"(?:[A-Za-z0-9_]\|){0,9999}")
+
+
+def _end(pattern: re.Pattern[str], text: str, pos: int) -> int:
+    found = pattern.match(text, pos)
+    return found.end() if found else pos
+
+
 class _Flags:
     """Embedded options. ``extended`` and ``advanced`` are both on for the normal flavour, both off for the basic one."""
 
@@ -300,6 +314,18 @@ class Scanner:
             if self.flags.literal:
                 self.flags.expanded = self.flags.newline_stops = self.flags.newline_anchors = False
 
+    @property
+    def in_main(self) -> bool:
+        """Outside brackets and bounds, in the advanced or extended flavour, where blanks count."""
+        return self.context == _MAIN and not self.flags.expanded
+
+    def skip_bracket_run(self) -> str:
+        """In brackets: the characters after this one that can only stand for themselves; the last of a run may begin a range."""
+        end = _end(_BRACKET_CHARS, self.text, self.pos) - 1
+        run = self.text[self.pos : end]
+        self.pos = max(self.pos, end)
+        return run
+
     def _peek(self) -> str:
         """The next character, empty at the end."""
         return self.text[self.pos : self.pos + 1]
@@ -321,8 +347,7 @@ class Scanner:
     def _skip_blanks(self) -> None:
         """Expanded syntax: white space and comments to the end of the line."""
         while True:
-            while self._peek() and self._peek() in " \t\n\v\f\r":
-                self.pos += 1
+            self.pos = _end(_BLANKS, self.text, self.pos)
             if self._peek() != "#":
                 return
             end = self.text.find("\n", self.pos)
@@ -575,6 +600,9 @@ class _Frame:
         self.in_look = in_look
         self.branches: list[tuple[Piece, ...]] = []
         self.branch: list[Piece] = []
+        self.pieces = 0
+        self.single = False
+        """Whether the last piece is one character, not repeated."""
         self.size = 0
 
     def choice(self) -> Choice:
@@ -584,12 +612,14 @@ class _Frame:
 class Parser:
     """Iterative, because nesting may be deeper than Python's own stack allows."""
 
-    def __init__(self, text: str, major: int) -> None:
+    def __init__(self, text: str, major: int, keep: bool) -> None:
         self.scan = Scanner(text, major)
+        self.keep = keep
         self.stack = [_Frame()]
         self.closed: set[int] = set()
         self.depth = 1
         self.total = 0
+        self.branches = 1
         self.back_references = False
 
     def parse(self) -> Syntax:
@@ -608,16 +638,24 @@ class Parser:
             else:
                 self._atom(kind)
         root = self.stack[0]
-        return Syntax(root.choice(), scan.groups, scan.flags.ignore_case, self.back_references, root.size, self.depth)
+        return Syntax(root.choice(), scan.groups, scan.flags.ignore_case, self.back_references, self.branches, root.size, self.depth)
 
     def _next_branch(self) -> None:
         frame = self.stack[-1]
-        if len(frame.branch) == 1 and frame.branch[0].high == 1:
+        if frame.pieces == 1 and frame.single:
             # The server folds branches of one character into one set, so they do not count against its limit.
             frame.size -= 1
             self.total -= 1
-        frame.branches.append(tuple(frame.branch))
-        frame.branch = []
+        if self.keep:
+            frame.branches.append(tuple(frame.branch))
+            frame.branch = []
+        frame.pieces = 0
+        self.branches += 1
+        scan = self.scan
+        if not self.keep and scan.in_main:
+            end = _end(_LETTER_BRANCHES, scan.text, scan.pos)
+            self.branches += (end - scan.pos) // 2
+            scan.pos = end  # a longer run goes on with the next branch
         self.scan.advance()
 
     def _open(self, frame: _Frame) -> None:
@@ -641,7 +679,10 @@ class Parser:
 
     def _add(self, piece: Piece, size: int) -> None:
         frame = self.stack[-1]
-        frame.branch.append(piece)
+        if self.keep:
+            frame.branch.append(piece)
+        frame.pieces += 1
+        frame.single = piece.high == 1 and size == 1
         frame.size += size
         self.total += size
         if self.total > MAX_SIZE:
@@ -755,6 +796,7 @@ class Parser:
     def _bracket_item(self) -> int:
         scan = self.scan
         kind, value = scan.kind, scan.value
+        others = 0
         if kind == RANGE:
             raise BadRegex(BAD_RANGE)
         if kind in (CLASS_IN, CLASS_OUT):
@@ -770,11 +812,13 @@ class Parser:
                 return self._char(low)
         else:
             low = value
+            for char in set(scan.skip_bracket_run()):
+                others |= self._char(ord(char))
             scan.advance()
         high = self._range_end(low)
         if low > high:
             raise BadRegex(BAD_RANGE)
-        return self._cased(_mask(low, high))
+        return others | self._cased(_mask(low, high))
 
     def _range_end(self, low: int) -> int:
         scan = self.scan
@@ -816,9 +860,14 @@ class Parser:
         return self._cased(mask)
 
 
+def check(text: str, major: int) -> Syntax:
+    """As :func:`parse`, but without keeping the tree: ``root`` is empty. Memory stays small for megabytes of text."""
+    return Parser(text, major, keep=False).parse()
+
+
 def parse(text: str, major: int) -> Syntax:
     """Parses an expression whose characters are bytes (Latin-1) or, to judge what a UTF-8 session says, code points.
 
     Raises :class:`BadRegex` with the server's reason.
     """
-    return Parser(text, major).parse()
+    return Parser(text, major, keep=True).parse()

@@ -178,6 +178,31 @@ def test_back_references_have_a_budget() -> None:
     assert time.process_time() - start < 10
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[" + "a" * 2_000_000, "brackets [] not balanced"),
+        ("a|" * 1_000_000, None),
+        ("(?x)" + " " * 2_000_000, None),
+        ("(?#" * 700_000, None),
+        ("()" * 1_000_000, "regular expression is too complex"),
+        ("[[:alpha:]" * 20_000, "brackets [] not balanced"),
+    ],
+)
+def test_megabytes(text: str, reason: str | None) -> None:
+    start = time.process_time()
+    assert regex.compile_error(text) == reason
+    assert time.process_time() - start < 3
+
+
+def test_runs_in_brackets() -> None:
+    pattern = regex.compile_pattern("^[]abc-eg\\d_-]+$")
+    assert pattern.search("]abcdeg09_-")
+    assert not any(pattern.search(char) for char in "fh[\\^")
+    assert regex.compile_pattern("(?i)^[qwertz]+$").search("QwErTz")
+    assert regex.compile_error("[abcz-a]") == "invalid character range"
+
+
 def test_an_invalid_expression_is_no_pattern() -> None:
     with pytest.raises(ValueError, match=r'invalid regular expression "\(": parentheses \(\) not balanced'):
         regex.compile_pattern("(")
