@@ -94,6 +94,8 @@ def test_pure_packages_do_no_io(root: Path, package: str) -> None:
                 if relative != "_hba/__main__.py":
                     wrong.append(f"{relative}:{node.lineno}: {node.func.id}()")
             elif isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "socket" and node.attr not in PURE_SOCKET_NAMES:
+                if relative == "_hba/__main__.py":  # the command line resolves the host names of rules
+                    continue
                 wrong.append(f"{relative}:{node.lineno}: socket.{node.attr}")
         for line, name in imported(tree, []):
             top = name.split(".")[0]
