@@ -11,20 +11,14 @@ import time
 import engine
 import pytest
 import testinfra
-from matrix import CELLS, Cell
 
-# One open, one closed, one refusing server.
-SAMPLE = [cell for cell in CELLS if cell.number in (1, 4, 15)]
-
-
-@pytest.fixture(params=SAMPLE, ids=lambda cell: cell.title)
-def cell(request: pytest.FixtureRequest) -> Cell:
-    return request.param
+NODE = "pgops-molecule-node"
 
 
 @pytest.fixture
-def container(cell: Cell) -> testinfra.host.Host:
-    return testinfra.get_host(f"{engine.NAME}://{cell.name}")
+def container() -> testinfra.host.Host:
+    """The server that the role pg_node runs."""
+    return testinfra.get_host(f"{engine.NAME}://{NODE}")
 
 
 def test_nobody_is_root(container: testinfra.host.Host) -> None:
@@ -55,31 +49,31 @@ def test_server_listens_on_both_families(container: testinfra.host.Host) -> None
     assert ":1538 " in container.check_output("awk '$4 == \"0A\"' /proc/net/tcp6")
 
 
-def test_health(container: testinfra.host.Host, cell: Cell) -> None:
+def test_health(container: testinfra.host.Host) -> None:
     asked = container.run("healthcheck.sh")
     assert asked.rc == 0, asked.stdout + asked.stderr
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        state = engine.state(cell.name)
+        state = engine.state(NODE)
         if (state.get("Health") or state["Healthcheck"])["Status"] == "healthy":
             return
         time.sleep(2)
-    pytest.fail(f"the engine calls {cell.name} {state}")
+    pytest.fail(f"the engine calls {NODE} {state}")
 
 
-def test_no_secret_in_environment_or_command_line(container: testinfra.host.Host, cell: Cell) -> None:
+def test_no_secret_in_environment_or_command_line(container: testinfra.host.Host) -> None:
     password = container.check_output("cat /run/secrets/postgres_password")
     assert len(password) == 32
     seen = container.check_output("cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline | tr '\\0' '\\n'")
     assert "POSTGRES_PASSWORD_FILE" in seen
     assert password not in seen
-    assert password not in engine.ask("inspect", cell.name).stdout
-    logs = engine.ask("logs", cell.name)
+    assert password not in engine.ask("inspect", NODE).stdout
+    logs = engine.ask("logs", NODE)
     assert password not in logs.stdout + logs.stderr
 
 
-def test_every_log_line_is_json_and_attempts_are_there(cell: Cell) -> None:
-    logs = engine.ask("logs", cell.name)
+def test_every_log_line_is_json_and_attempts_are_there() -> None:
+    logs = engine.ask("logs", NODE)
     lines = [json.loads(line) for line in logs.stdout.splitlines()]
     assert logs.stderr == ""
     assert all({"time", "level", "source", "message"} <= set(line) for line in lines)

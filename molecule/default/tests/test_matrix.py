@@ -33,7 +33,6 @@ def test_from_this_host(cell: Cell, family: str) -> None:
             "dbname": "app",
             "user": role,
             "password": password,
-            "connect_timeout": 10,
         }
         if expected in ADMITTED:
             # The client library refuses any other exchange, so success proves the method, not only the login.
