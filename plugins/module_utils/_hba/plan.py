@@ -57,7 +57,7 @@ from .edits import Entries, Entry, longest_run, subtract, with_comment, with_met
 from .errors import InvalidRule, PlanError
 from .meaning import Key, Meaning, meaning_of
 from .model import Server
-from .render import rendered
+from .render import describe, rendered
 from .spec import RuleSpec, check_spec
 
 
@@ -185,7 +185,7 @@ class _Work:
         targets: list[_Wanted] = []
         places: list[Entry | None] = []
         self.entries.look_for([wanted.meaning.key for wanted in self.wanted])
-        for wanted in _unambiguous(self.wanted):
+        for wanted in _unambiguous(self.wanted, self.server):
             entry = self.entries.first_loose(wanted.meaning.key)
             if (entry is None or entry.meaning != wanted.meaning) and self.entries.in_section(wanted.meaning, before=entry):
                 continue
@@ -423,13 +423,14 @@ class _Work:
         return tuple(edits)
 
 
-def _unambiguous(wanted: list[_Wanted]) -> list[_Wanted]:
+def _unambiguous(wanted: list[_Wanted], server: Server) -> list[_Wanted]:
     """Raise PlanError when two given rules are about the same clients and say different things."""
     seen: dict[Key, _Wanted] = {}
     for one in wanted:
         other = seen.setdefault(one.meaning.key, one)
         if other is not one:
-            raise PlanError(f"two of the given rules are about the same clients but differ: {other.line!r} and {one.line!r}")
+            methods = f"{other.meaning.method} and {one.meaning.method}, or their options"
+            raise PlanError(f"two of the given rules are about the same clients but differ ({methods}): {describe(one.spec, server)}")
     return wanted
 
 

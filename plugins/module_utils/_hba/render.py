@@ -116,6 +116,13 @@ def rendered(spec: RuleSpec, server: Server) -> tuple[str, Rule]:
     return line, checked(line, spec, server)
 
 
+def describe(spec: RuleSpec, server: Server) -> str:
+    """Whom a rule is about, for messages: no method, no options (they may hold passwords), no comment."""
+    columns = [spec.type, render_field(spec.databases, "database", server), render_field(spec.users, "user", server)]
+    columns += [] if spec.address is None else [render_token(spec.address, "address", server)]
+    return " ".join(columns if spec.netmask is None else [*columns, spec.netmask])
+
+
 def _method(spec: RuleSpec, server: Server) -> str:
     if spec.method is None:
         raise InvalidRule("method", "is missing")

@@ -110,14 +110,15 @@ def check_spec(spec: RuleSpec, server: Server, where: str = "rule", *, absent: b
     try:
         rendered(whole, server)
     except NotRepresentable as exc:
-        part = _PARTS.get(exc.what, exc.what)
-        raise InvalidRule(where if part == "rule" else f"{where}.{part}", f"{exc.value!r}: {exc.reason}") from exc
+        if exc.what in {"rule", "option"}:  # options may be passwords: their values stay out of messages
+            raise InvalidRule(f"{where}.options" if exc.what == "option" else where, exc.reason) from None
+        raise InvalidRule(f"{where}.{_PARTS.get(exc.what, exc.what)}", f"{exc.value!r}: {exc.reason}") from exc
     except InvalidRule as exc:
         raise InvalidRule(f"{where}{_part_of(exc.reason, spec)}", exc.reason) from exc
     return spec
 
 
-_PARTS = {"database": "databases", "user": "users", "option": "options"}
+_PARTS = {"database": "databases", "user": "users"}
 
 
 def _part_of(message: str, spec: RuleSpec) -> str:
@@ -230,10 +231,11 @@ def _comma_list(value: str, where: str, server: Server) -> Field:
     return found.fields[0]
 
 
-def _single_line(value: str, where: str) -> None:
+def _single_line(value: str, where: str, *, secret: bool = False) -> None:
+    """Options may be passwords: with ``secret`` the value stays out of the message."""
     for bad, name in (("\n", "a line feed"), ("\0", "a NUL byte")):
         if bad in value:
-            raise InvalidRule(where, f"{value!r} holds {name}, which no quoting protects")
+            raise InvalidRule(where, f"{'' if secret else repr(value) + ' '}holds {name}, which no quoting protects")
 
 
 def _address(value: str | None, where: str, server: Server) -> Token | None:
@@ -249,22 +251,34 @@ def _options(value: object, where: str, server: Server) -> tuple[tuple[str, str]
     if isinstance(value, str):
         tokens = _option_text(value, where, server)
     elif isinstance(value, (list, tuple)):
-        tokens = [_item(item, f"{where}[{index}]", server) for index, item in enumerate(value)]
+        tokens = [_option_item(item, f"{where}[{index}]", server) for index, item in enumerate(value)]
     else:
         raise InvalidRule(where, f"must be a dictionary, a list or a text, not {type(value).__name__}")
     pairs = []
     for token in tokens:
         name, equals, rest = token.text.partition("=")
         if not equals:
-            raise InvalidRule(where, f"{token.text!r} is not of the form name=value")
+            raise InvalidRule(where, "holds an option that is not of the form name=value")
         pairs.append((name, rest))
     return tuple(pairs)
+
+
+def _option_item(value: object, where: str, server: Server) -> Token:
+    if isinstance(value, str) and value.startswith('"'):
+        tokens = _option_text(value, where, server)
+        if len(tokens) != 1:
+            raise InvalidRule(where, "holds more than one option; write each as an item of its own")
+        return tokens[0]
+    if isinstance(value, str) and value:
+        _single_line(value, where, secret=True)
+        return Token(value)
+    raise InvalidRule(where, "is empty" if value == "" else f"must be a text, not {type(value).__name__}")
 
 
 def _option_text(value: str, where: str, server: Server) -> list[Token]:
     if not value.strip():
         return []
-    _single_line(value, where)
+    _single_line(value, where, secret=True)
     if comments.comment_start(value) != len(value):
         raise InvalidRule(where, "holds a comment sign (#) outside quotes; quote the option that has it")
     if value.count('"') % 2:
@@ -279,6 +293,6 @@ def _value(value: object, where: str) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, str):
-        _single_line(value, where)
+        _single_line(value, where, secret=True)
         return value
     raise InvalidRule(where, f"must be a text, a number or a boolean, not {type(value).__name__}")

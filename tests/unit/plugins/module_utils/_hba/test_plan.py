@@ -179,6 +179,9 @@ def test_entries_in_another_order_than_given_are_moved() -> None:
 def test_contradictory_rules_are_refused() -> None:
     with pytest.raises(PlanError, match="about the same clients but differ"):
         make("", Request(specs("host a b all md5", "host a b all trust")))
+    with pytest.raises(PlanError, match=r"host a b 10\.0\.0\.0/8$") as caught:
+        make("", Request(specs("host a b 10.0.0.0/8 ldap ldapbasedn=x ldapbindpasswd=hunter2", "host a b 10.0.0.0/8 ldap ldapprefix=x")))
+    assert "hunter2" not in str(caught.value)
 
 
 def test_an_entry_in_another_owners_section_counts_and_is_never_changed() -> None:

@@ -336,3 +336,22 @@ def test_a_broken_regex_names_its_column(column: str, other: str) -> None:
         spec_from_dict(data, Server(16), "rules[0]")
     assert caught.value.where == f"rules[0].{column}"
     assert spec_from_dict(data, Server(15)).method == "md5"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"ldapbindpasswd": "hunter2\n"},
+        {"ldapbindpasswd": "hunter2\0"},
+        ["ldapbindpasswd=hunter2\n"],
+        'ldapbindpasswd="hunter2\n"',
+        ["hunter2"],
+        "#hunter2",
+    ],
+)
+def test_no_secret_in_a_message(options: object) -> None:
+    data = {"type": "host", "address": "all", "method": "ldap", "options": options}
+    with pytest.raises(InvalidRule) as caught:
+        spec_from_dict(data, Server(15), "rules[0]")
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.where.startswith("rules[0].options")
