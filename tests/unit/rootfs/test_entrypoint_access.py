@@ -143,9 +143,28 @@ def test_the_same_address_twice_is_one_rule():
 
 @pytest.mark.parametrize(
     "given",
-    ["300.1.1.1", "ALL", "192.0.2.0/33", "010.0.0.1", "10/8", "10.0.0.0-10.0.0.9", "localhost", "*", "10.0.0.0/8 trust", "fe80::1%eth0", '"all"',
-     "10.0.0.0/8#", "null", "0x7f.1", "1.2.3", "example.com/24", "a..b", "::/129", "@file"],
-)  # fmt: skip
+    [
+        "300.1.1.1",
+        "ALL",
+        "192.0.2.0/33",
+        "010.0.0.1",
+        "10/8",
+        "10.0.0.0-10.0.0.9",
+        "localhost",
+        "*",
+        "10.0.0.0/8 trust",
+        "fe80::1%eth0",
+        '"all"',
+        "10.0.0.0/8#",
+        "null",
+        "0x7f.1",
+        "1.2.3",
+        "example.com/24",
+        "a..b",
+        "::/129",
+        "@file",
+    ],
+)
 @pytest.mark.parametrize("enabled", [True, False])
 def test_what_is_no_address_refuses_even_when_closed(given, enabled):
     with pytest.raises(SettingsError) as caught:

@@ -16,27 +16,62 @@ PLAIN = Redactor()
 
 def row(**fields) -> dict:
     return {
-        "timestamp": "2026-11-24 15:42:39.459 UTC", "pid": 22, "session_id": "6b05b06f.16", "line_num": 1, "error_severity": "LOG", **fields,
-    }  # fmt: skip
+        "timestamp": "2026-11-24 15:42:39.459 UTC",
+        "pid": 22,
+        "session_id": "6b05b06f.16",
+        "line_num": 1,
+        "error_severity": "LOG",
+        **fields,
+    }
 
 
 def test_a_servers_row_becomes_a_record():
     made = logs.server_record(
-        row(error_severity="ERROR", state_code="42P01", message='relation "x" does not exist', user="app", dbname="orders", remote_host="192.0.2.7",
-            remote_port=5, statement="select * from x", query_id=0), PLAIN,
-    )  # fmt: skip
+        row(
+            error_severity="ERROR",
+            state_code="42P01",
+            message='relation "x" does not exist',
+            user="app",
+            dbname="orders",
+            remote_host="192.0.2.7",
+            remote_port=5,
+            statement="select * from x",
+            query_id=0,
+        ),
+        PLAIN,
+    )
     assert made == {
-        "time": "2026-11-24T15:42:39.459Z", "level": "error", "source": "postgresql", "message": 'relation "x" does not exist', "severity": "ERROR",
-        "sqlstate": "42P01", "pid": 22, "user": "app", "database": "orders", "address": "192.0.2.7", "port": 5, "statement": "select * from x",
+        "time": "2026-11-24T15:42:39.459Z",
+        "level": "error",
+        "source": "postgresql",
+        "message": 'relation "x" does not exist',
+        "severity": "ERROR",
+        "sqlstate": "42P01",
+        "pid": 22,
+        "user": "app",
+        "database": "orders",
+        "address": "192.0.2.7",
+        "port": 5,
+        "statement": "select * from x",
         "session": "6b05b06f.16",
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize(
     ("severity", "level"),
-    [("LOG", "info"), ("INFO", "info"), ("NOTICE", "info"), ("WARNING", "warning"), ("ERROR", "error"), ("FATAL", "error"), ("PANIC", "error"),
-     ("DEBUG1", "debug"), ("DEBUG5", "debug"), ("NEW", "info")],
-)  # fmt: skip
+    [
+        ("LOG", "info"),
+        ("INFO", "info"),
+        ("NOTICE", "info"),
+        ("WARNING", "warning"),
+        ("ERROR", "error"),
+        ("FATAL", "error"),
+        ("PANIC", "error"),
+        ("DEBUG1", "debug"),
+        ("DEBUG5", "debug"),
+        ("NEW", "info"),
+    ],
+)
 def test_levels(severity, level):
     assert logs.server_record(row(error_severity=severity, message="m"), PLAIN)["level"] == level
 
@@ -60,7 +95,7 @@ def test_another_time_zone_is_not_mistaken_for_utc():
         b'{"message":"user \\"\xff\xfe\\" does not exist"}',
         b'{"message":"a\\nb\\u0000c"}',
         b'{"message":"\\ud800"}',
-        '{"message":"ä – 漢\u2028"}'.encode(),
+        '{"message":"ä → 漢\u2028"}'.encode(),
     ],
 )
 def test_whatever_comes_one_line_of_json_goes_out(raw):

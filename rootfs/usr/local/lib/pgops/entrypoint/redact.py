@@ -15,13 +15,13 @@ import typing as t
 
 HIDDEN = "***"
 # A run of quotes opens and closes: inside another literal (DO, EXECUTE, CONNECTION) quotes are doubled.
-_LITERAL = r"(?:[EeNn]|[Uu]&)?'+(?:[^'\\]|''|\\.)*(?:'+|$)|\$(\w*)\$.*?(?:\$\1\$|$)"
+_LITERAL = r"(?:[EeNn]|[Uu]&)?'{1,4}(?:[^'\\]|''|\\.)*(?:'{1,4}|$)|\$(\w*)\$.*?(?:\$\1\$|$)"
 # PASSWORD 'x' anywhere: SQL keeps the literal quoted, so an ordinary sentence about passwords does not match.
 _QUOTED = re.compile(rf"\b(PASSWORD\s+)(?:{_LITERAL})", re.IGNORECASE | re.DOTALL)
 # In a statement also what forgot its quotes.
 _BARE = re.compile(r"\b(PASSWORD\s+)(?!NULL\b|'?\*\*\*)([^\s;]+)", re.IGNORECASE)
 _ASSIGNED = re.compile(
-    r"""\b(password|sslpassword|ldapbindpasswd|radiussecrets)(["']?\s*[=:]\s*)("(?:[^"]|"")*"|'+(?:[^'\\]|''|\\.)*(?:'+|$)|[^\s,;"']+)""",
+    r"""\b(password|sslpassword|ldapbindpasswd|radiussecrets)(["']?\s*[=:]\s*)("(?:[^"]|"")*"|'{1,4}(?:[^'\\]|''|\\.)*(?:'{1,4}|$)|[^\s,;"']+)""",
     re.IGNORECASE,
 )
 _URI = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@]+(@)", re.IGNORECASE)

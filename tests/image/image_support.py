@@ -1,0 +1,120 @@
+# Copyright (c) 2026 The pgops.access developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real containers of the built image, and a client container beside them that plays the outsider.
+
+PGOPS_IMAGE names the image, PGOPS_DOCKER the program (docker; podman's command line is close enough for most of these tests).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+import uuid
+from pathlib import Path
+
+IMAGE = os.environ.get("PGOPS_IMAGE", "pgops/postgres:15-bookworm")
+DOCKER = os.environ.get("PGOPS_DOCKER") or ("/usr/bin/docker" if Path("/usr/bin/docker").exists() else "docker")
+RUN = f"pgops-image-{uuid.uuid4().hex[:8]}"
+PASSWORD = "c0rrect-horse"
+START_SECONDS = 60
+
+
+def docker(*words: str, check: bool = True, **more) -> subprocess.CompletedProcess[str]:
+    """One command of the engine, bounded in time."""
+    done = subprocess.run([DOCKER, *words], capture_output=True, text=True, timeout=more.pop("timeout", 120), check=False, **more)
+    if check and done.returncode:
+        raise AssertionError(f"docker {' '.join(words[:3])} …: {done.stderr.strip() or done.stdout.strip()}")
+    return done
+
+
+class Container:
+    """One container of the image."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def exec(self, *words: str, check: bool = True, user: str = "") -> str:
+        """Run something inside; its stdout."""
+        return docker("exec", *(["--user", user] if user else []), self.name, *words, check=check).stdout.strip()
+
+    def healthy(self) -> Container:
+        """Wait until the health check agrees."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            done = docker("exec", self.name, "healthcheck.sh", check=False)
+            if done.returncode == 0:
+                return self
+            if "is not running" in done.stderr:
+                break
+            time.sleep(0.2)
+        raise AssertionError(f"not healthy: {done.stdout}{done.stderr}\n" + "\n".join(self.raw_lines()[-15:]))
+
+    def wait(self) -> int:
+        """Wait until it has ended; its exit status."""
+        return int(docker("wait", self.name, timeout=START_SECONDS).stdout)
+
+    def raw_lines(self) -> list[str]:
+        """Everything that it wrote, stdout and stderr."""
+        done = docker("logs", self.name)
+        return [line for line in (done.stdout + done.stderr).split("\n") if line]
+
+    def records(self) -> list[dict]:
+        """Its lines, each of which must be a JSON object with the four keys."""
+        records = []
+        for line in self.raw_lines():
+            record = json.loads(line)
+            assert {"time", "level", "source", "message"} <= set(record), line
+            records.append(record)
+        return records
+
+    def events(self, count: int = 1, **wanted) -> list[dict]:
+        """external_connection events with these facts; waits until there are as many."""
+        deadline = time.monotonic() + 10
+        while True:
+            found = [r for r in self.records() if r.get("event") == "external_connection" and all(r.get(k) == v for k, v in wanted.items())]
+            if len(found) >= count or time.monotonic() > deadline:
+                return found
+            time.sleep(0.2)
+
+    def said(self, level: str, part: str) -> bool:
+        """Whether the entrypoint said something at this level."""
+        return any(r["level"] == level and r["source"] == "entrypoint" and part in r["message"] for r in self.records())
+
+    def hba(self) -> list[str]:
+        """Rules of pg_hba.conf, blanks squeezed, without comments."""
+        text = self.exec("sh", "-c", "cat $PGDATA/pg_hba.conf")
+        return [" ".join(line.split()) for line in text.splitlines() if line.strip() and not line.startswith("#")]
+
+    def address(self, family: int = 4) -> str:
+        """Its address in the test's network."""
+        key = "IPAddress" if family == 4 else "GlobalIPv6Address"
+        return docker("inspect", "--format", f'{{{{(index .NetworkSettings.Networks "{RUN}").{key}}}}}', self.name).stdout.strip()
+
+    def remove(self) -> None:
+        """Gone, whatever its state."""
+        docker("rm", "--force", "--volumes", self.name, check=False)
+
+
+def make_certificate(directory: Path) -> None:
+    """A certificate, its key and an authority, as a Kubernetes TLS secret names them, readable for everybody as secrets often are."""
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=test",
+    ]
+    subprocess.run([*command, "-keyout", str(directory / "tls.key"), "-out", str(directory / "tls.crt")], check=True, capture_output=True)
+    (directory / "ca.crt").write_bytes((directory / "tls.crt").read_bytes())
+    for path in (directory, *directory.iterdir()):
+        path.chmod(0o755 if path.is_dir() else 0o644)

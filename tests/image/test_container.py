@@ -1,0 +1,322 @@
+# Copyright (c) 2026 The pgops.access developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The container itself: who it runs as, how it stops and dies, hardening, first start, drop-in behaviour, no credential in it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import subprocess
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+from image_support import DOCKER, IMAGE, PASSWORD, RUN, docker, make_certificate
+
+HARDENED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--tmpfs=/tmp")
+
+
+# ------------------------------------------------------------------------------------------------------------- start and end
+
+
+@pytest.mark.parametrize("signal", ["TERM", "INT"])
+def test_a_stop_is_a_fast_shutdown_and_ends_with_0(start, volume, connect, outsider, signal):
+    server = start(f"--volume={volume}:/var/lib/postgresql/data").healthy()
+    subprocess.Popen(
+        [DOCKER, "exec", "--env", f"PGPASSWORD={PASSWORD}", outsider.name, "psql", "-Xc", "SELECT pg_sleep(100)",
+         f"host={server.address()} user=postgres"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    server.events(outcome="accepted")
+    began = time.monotonic()
+    docker("kill", "--signal", signal, server.name)
+    assert server.wait() == 0
+    assert time.monotonic() - began < 15, "a client that stays does not delay a fast shutdown"
+    state = docker("run", "--rm", f"--volume={volume}:/var/lib/postgresql/data", IMAGE, "bash", "-c", "pg_controldata | grep state").stdout
+    assert "shut down" in state
+
+
+@pytest.mark.parametrize(("signal", "status"), [("KILL", 137), ("SEGV", 139)])
+def test_a_crash_ends_the_container_with_its_code(start, signal, status):
+    server = start().healthy()
+    server.exec("sh", "-c", f"kill -{signal} $(head -n 1 $PGDATA/postmaster.pid)")
+    assert server.wait() == status
+    last = server.records()[-1]
+    assert last["level"] == "error"
+    assert f"SIG{signal}" in last["message"]
+
+
+def test_a_server_that_cannot_start_ends_the_container_with_its_code(start):
+    server = start(command=("postgres", "-c", "shared_buffers=1TB"))
+    status = server.wait()
+    assert status not in (0, 137)
+    assert server.records()[-1]["level"] == "error"
+
+
+def test_a_second_signal_is_an_immediate_shutdown(start):
+    server = start().healthy()
+    server.exec("sh", "-c", "kill -STOP $(psql -XAtqc \"SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'\")")
+    docker("kill", "--signal", "TERM", server.name)
+    time.sleep(1)
+    assert docker("inspect", "--format", "{{.State.Running}}", server.name).stdout.strip() == "true", (
+        "the stopped checkpointer holds a fast shutdown"
+    )
+    docker("kill", "--signal", "TERM", server.name)
+    assert server.wait() == 0
+    assert server.said("info", "immediate shutdown")
+
+
+def test_pid_1_leaves_no_zombies_and_a_hangup_reloads(start):
+    server = start().healthy()
+    server.exec("sh", "-c", "(sleep 0.1 &) ; (sleep 0.1 &)")
+    server.exec("sh", "-c", "echo \"work_mem = '7MB'\" >> $PGDATA/postgresql.conf")
+    docker("kill", "--signal", "HUP", server.name)
+    time.sleep(1)
+    assert server.exec("psql", "-XAtqc", "SHOW work_mem") == "7MB"
+    states = server.exec("sh", "-c", "cat /proc/[0-9]*/stat")
+    assert not re.search(r"\) Z ", states)
+
+
+def test_restart_keeps_the_data_and_its_certificate(start, connect, volume):
+    mount = f"--volume={volume}:/var/lib/postgresql/data"
+    server = start(mount, env={"POSTGRES_USER": "app", "POSTGRES_DB": "orders"}).healthy()
+    server.exec("psql", "-XqU", "app", "orders", "-c", "CREATE TABLE t AS SELECT 42 AS n")
+    certificate = server.exec("sh", "-c", "sha256sum $PGDATA/pgops-tls/server.crt")
+    docker("restart", server.name)
+    server.healthy()
+    assert server.exec("psql", "-XAtqU", "app", "orders", "-c", "SELECT n FROM t") == "42"
+    server.remove()
+    server = start(mount, env={"POSTGRES_USER": "other"}).healthy()
+    assert server.said("warning", "changes nothing")
+    assert server.exec("sh", "-c", "sha256sum $PGDATA/pgops-tls/server.crt") == certificate
+    assert connect(server, user="app", database="orders") == "ok app"
+
+
+# ----------------------------------------------------------------------------------------------------------------- hardening
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--tmpfs=/run",),
+        ("--tmpfs=/run/postgresql",),
+        ("--tmpfs=/run", "--user=12345:0"),
+        ("--tmpfs=/run/postgresql", "--user=12345:12345", "--tmpfs=/var/lib/postgresql/data"),
+    ],
+)
+def test_hardened(start, connect, options):
+    server = start(*HARDENED, *options).healthy()
+    assert connect(server) == "ok postgres"
+    assert server.exec("psql", "-XAtqU", "postgres", "-c", "SELECT current_user") == "postgres", "over the socket, by peer"
+    status = server.exec("cat", "/proc/1/status")
+    assert re.search(r"CapEff:\s+0+$", status, re.MULTILINE)
+    assert re.search(r"NoNewPrivs:\s+1$", status, re.MULTILINE)
+    user = next((option[7:].split(":")[0] for option in options if option.startswith("--user=")), "999")
+    assert re.search(rf"^Uid:\s+{user}\s", status, re.MULTILINE)
+
+
+def test_a_read_only_root_without_a_place_to_write_says_what_is_missing(start):
+    server = start("--read-only")
+    assert server.wait() == 73
+    assert "--tmpfs /run/postgresql" in server.records()[-1]["message"]
+
+
+def test_root_is_refused(start):
+    server = start("--user=0")
+    assert server.wait() == 64
+
+
+def test_somebody_elses_data_is_refused(start, volume):
+    mount = f"--volume={volume}:/var/lib/postgresql/data"
+    start(mount).healthy().remove()
+    server = start(mount, "--user=12345:0")
+    assert server.wait() == 73
+    assert "belongs to user id 999" in server.records()[-1]["message"]
+
+
+def test_secrets_are_not_in_the_servers_environment(start):
+    server = start().healthy()
+    environment = server.exec("sh", "-c", "tr '\\0' '\\n' < /proc/$(head -n 1 $PGDATA/postmaster.pid)/environ")
+    assert PASSWORD not in environment
+    assert "PGDATA=" in environment
+
+
+# -------------------------------------------------------------------------------------------------------------------- drop-in
+
+
+def test_first_start_scripts(start, tmp_path, connect):
+    """Shell and SQL, plain and compressed, in order of their names; sourced shells have the function that such scripts use."""
+    (tmp_path / "1.sql").write_text("CREATE TABLE steps (n serial, what text); INSERT INTO steps (what) VALUES ('sql');")
+    (tmp_path / "2.sh").write_text("docker_process_sql -c \"INSERT INTO steps (what) VALUES ('sourced $POSTGRES_DB')\"\n")
+    (tmp_path / "3.sh").write_text('#!/bin/sh\npsql -U "$POSTGRES_USER" -d "$POSTGRES_DB" -c "INSERT INTO steps (what) VALUES (\'run\')"\n')
+    (tmp_path / "4.sql.gz").write_bytes(gzip.compress(b"INSERT INTO steps (what) VALUES ('gz');"))
+    insert = "INSERT INTO steps (what) VALUES ('xz'); CREATE ROLE reader LOGIN PASSWORD 'r3ader'; GRANT SELECT ON steps TO reader;"
+    subprocess.run(["xz", "-c"], input=insert.encode(), stdout=(tmp_path / "5.sql.xz").open("wb"), check=True)
+    (tmp_path / "6.txt").write_text("ignored")
+    for path in (tmp_path, *tmp_path.iterdir()):
+        path.chmod(0o755 if path.is_dir() or path.name == "3.sh" else 0o644)
+    server = start(
+        f"--volume={tmp_path}:/docker-entrypoint-initdb.d:ro", env={"POSTGRES_USER": "my user", "POSTGRES_DB": "my db"}
+    ).healthy()
+    steps = server.exec("psql", "-XAtqU", "my user", "my db", "-c", "SELECT string_agg(what, ',' ORDER BY n) FROM steps")
+    assert steps == "sql,sourced my db,run,gz,xz"
+    assert server.said("info", "6.txt is ignored")
+    assert connect(server, user="reader", database="my db", password="r3ader") == "ok reader"
+    assert server.exec("psql", "-XAtqU", "my user", "my db", "-c", "SHOW listen_addresses") == "*"
+    assert "trust" not in " ".join(server.hba()), "the open socket was for the scripts only"
+
+
+def test_a_failed_script_ends_the_start_and_is_not_forgotten(start, volume, tmp_path):
+    (tmp_path / "1.sql").write_text("SELECT nothing;")
+    tmp_path.chmod(0o755)
+    mounts = (f"--volume={volume}:/var/lib/postgresql/data", f"--volume={tmp_path}:/docker-entrypoint-initdb.d:ro")
+    server = start(*mounts)
+    assert server.wait() == 73
+    assert "/docker-entrypoint-initdb.d/1.sql failed" in server.records()[-1]["message"]
+    again = start(*mounts)
+    assert again.wait() == 73
+    assert "did not finish" in again.records()[-1]["message"]
+
+
+def test_a_stop_during_initdb_leaves_a_volume_that_can_be_used(start, volume):
+    mount = f"--volume={volume}:/var/lib/postgresql/data"
+    server = start(mount)
+    deadline = time.monotonic() + 20
+    while not any(record["source"] == "initdb" for record in server.records()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    docker("kill", "--signal", "KILL", server.name)
+    server.wait()
+    start(mount).healthy()
+
+
+def test_another_command_runs_as_if_there_were_no_entrypoint():
+    assert docker("run", "--rm", IMAGE, "echo", "Hello").stdout == "Hello\n"
+    assert docker("run", "--rm", IMAGE, "date", "+%Z").stdout == "UTC\n"
+    assert docker("run", "--rm", IMAGE, "postgres", "--version").stdout.startswith("postgres (PostgreSQL) ")
+    assert docker("run", "--rm", "--entrypoint", "psql", IMAGE, "--version").stdout.startswith("psql (PostgreSQL) ")
+    missing = docker("run", "--rm", IMAGE, "no-such-program", check=False)
+    assert missing.returncode == 127
+
+
+def test_server_arguments(start):
+    server = start(command=("-c", "work_mem=6MB", "-c", "port=5433")).healthy()
+    assert server.exec("psql", "-p", "5433", "-XAtqc", "SHOW work_mem") == "6MB"
+
+
+def test_docker_librarys_method_variable(start, connect):
+    server = start(env={"POSTGRES_HOST_AUTH_METHOD": "reject"}).healthy()
+    assert "rejects" in connect(server)
+
+
+def test_a_wrong_major_is_told(start, volume):
+    mount = f"--volume={volume}:/var/lib/postgresql/data"
+    server = start(mount).healthy()
+    server.exec("sh", "-c", "echo 13 > $PGDATA/PG_VERSION")
+    server.remove()
+    server = start(mount)
+    assert server.wait() == 73
+    assert "was made by PostgreSQL 13" in server.records()[-1]["message"]
+
+
+# ------------------------------------------------------------------------------------------------------------- what is inside
+
+
+def test_what_the_image_says_of_itself():
+    config = json.loads(docker("image", "inspect", IMAGE).stdout)[0]["Config"]
+    assert config["User"] == "999"
+    assert config["StopSignal"] == "SIGTERM"
+    assert config["Volumes"] == {"/var/lib/postgresql/data": {}}
+    assert config["ExposedPorts"] == {"5432/tcp": {}}
+    assert config["Healthcheck"]["Test"] == ["CMD", "/usr/local/bin/healthcheck.sh"]
+    assert not [name for name in config["Env"] if re.search(r"PASS|SECRET|TOKEN|KEY", name, re.IGNORECASE)]
+
+
+def test_no_credential_in_any_layer_and_no_word_of_one_in_the_history(tmp_path):
+    history = docker("history", "--no-trunc", "--format", "{{.CreatedBy}}", IMAGE).stdout
+    assert not re.search(r"(password|secret|token)\s*=", history, re.IGNORECASE)
+    archive = tmp_path / "image.tar"
+    docker("save", "--output", str(archive), IMAGE, timeout=300)
+    found: list[str] = []
+    names: set[str] = set()
+    with tarfile.open(archive) as outer:
+        layers = json.load(outer.extractfile("manifest.json"))[0]["Layers"]
+        for layer in layers:
+            with tarfile.open(fileobj=outer.extractfile(layer)) as inner:
+                for member in inner:
+                    names.add(member.name)
+                    if member.isfile() and member.mode & 0o6000:
+                        found.append(f"setuid {member.name}")
+                    if member.isfile() and member.size < 2_000_000 and not member.name.startswith("usr/lib/"):
+                        text = inner.extractfile(member).read()
+                        if re.search(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----\n[A-Za-z0-9+/=\n]{60}", text):
+                            found.append(f"private key {member.name}")
+                        if member.name in ("etc/shadow", "etc/passwd") and re.search(rb"^[^:]*:(\$|:)", text, re.MULTILINE):
+                            found.append(f"password in {member.name}")
+    assert found == []
+    assert "usr/local/bin/entrypoint" in names
+    for name in names:
+        assert not re.search(r"PG_VERSION$|pg_hba\.conf$|\.pgpass|pip\.conf|/etc/ssl/private/.|root/\.cache/.", name), name
+
+
+def test_packages_are_whole_and_known_to_dpkg():
+    script = (
+        "dpkg --audit && apt-get check >/dev/null && dpkg-query -W -f '${Package} ${Status}\\n' | grep -v ' install ok installed$' || true"
+    )
+    assert docker("run", "--rm", "--user=0", IMAGE, "bash", "-c", script).stdout == ""
+    assert docker("run", "--rm", IMAGE, "dpkg-query", "-W", "-f", "${Status}", "postgresql-15").stdout == "install ok installed"
+
+
+def test_the_parts_work(start):
+    server = start().healthy()
+    sql = "SELECT count(*) > 700 FROM pg_collation WHERE collprovider = 'i'"
+    assert server.exec("psql", "-XAtqc", sql) == "t"
+    names = ["pg_stat_statements", "pgcrypto", "uuid-ossp", "xml2", "hstore", "pg_trgm", "postgres_fdw"]
+    server.exec("psql", "-Xq", "-c", "; ".join(f'CREATE EXTENSION "{name}"' for name in names))
+    assert server.exec("psql", "-XAtqc", "SELECT count(*) > 0 FROM pg_stat_statements") == "t"
+    server.exec("pg_basebackup", "--pgdata=/tmp/copy", "--checkpoint=fast", "--wal-method=stream", "--username=postgres")
+    python = "import patroni, psycopg2, etcd, pythonjsonlogger; from patroni.dcs import etcd3; print(patroni.version.__version__)"
+    assert server.exec("/opt/pgops/venv/bin/python", "-c", python).startswith("4.1.")
+    assert server.exec("/usr/bin/python3", "-c", "import shutil, json, ssl, tarfile; print('whole')") == "whole"
+    assert server.exec("/opt/pgops/venv/bin/patronictl", "version").startswith("patronictl version 4.1.")
+
+
+# --------------------------------------------------------------------------------------------------------------------- health
+
+
+def test_health_tells_its_states_apart(start):
+    server = start(command=("-c", "max_connections=4", "-c", "superuser_reserved_connections=1", "-c", "max_wal_senders=1")).healthy()
+
+    def health() -> tuple[int, str, float]:
+        began = time.monotonic()
+        done = docker("exec", server.name, "healthcheck.sh", check=False)
+        return done.returncode, done.stdout.strip(), time.monotonic() - began
+
+    assert health()[:2] == (0, "healthy: primary")
+    busy = [
+        subprocess.Popen([DOCKER, "exec", server.name, "psql", "-Xc", "SELECT pg_sleep(20)"], stdout=subprocess.DEVNULL) for _ in range(4)
+    ]
+    deadline = time.monotonic() + 10
+    while health()[0] == 0 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert health()[:2] == (1, "query: too many connections")
+    for process in busy:
+        process.kill()
+    docker("restart", server.name)
+    server.healthy()
+    pid = server.exec("sh", "-c", "head -n 1 $PGDATA/postmaster.pid")
+    server.exec("kill", "-STOP", pid)
+    status, text, seconds = health()
+    assert (status, text) == (1, "socket: no answer within 0.7 s")
+    assert seconds < 3, "two seconds, and what the engine itself takes"
+    server.exec("kill", "-CONT", pid)
+    server.healthy()
+    server.exec("sh", "-c", "rm /run/postgresql/.s.PGSQL.5432")
+    assert health()[1].startswith("socket: ")
+    assert "is not there" in health()[1]
+
+
+def test_nothing_is_left_of_this_run_but_what_the_fixtures_remove():
+    names = docker("ps", "--all", "--format", "{{.Names}}", "--filter", f"name={RUN}").stdout.split()
+    assert set(names) <= {f"{RUN}-outsider"}
