@@ -36,6 +36,7 @@ from .effect_space import (
     AddressSet,
     EffectTooComplex,
     Fact,
+    Names,
     NameSet,
     Node,
     address_set,
@@ -52,6 +53,7 @@ ANY_RELATION = frozenset({"same", "member", "none"})
 SAME, NOT_SAME = frozenset({"same"}), frozenset({"member", "none"})
 NO_NAME = NameSet(NEVER)
 MAX_MASK_CASES = 4096
+MAX_CELLS = 4_000_000
 
 Entry = t.Tuple[Box, Node]
 Found = t.Tuple[int, int, int, int, Node]
@@ -89,10 +91,10 @@ def effect(
     """
     items = merged(before, after)
     reading = Reading(server, roles, interfaces)
-    boxes = _relevant(reading, items)
     solver = _Solver(reading, items)
     pieces: list[Piece] = []
     try:
+        boxes = _relevant(reading, items)
         for replication in (False, True):
             some = [box for box in boxes if box.replication == replication]
             if some:
@@ -357,7 +359,13 @@ class _Solver:
     def solve(self, boxes: list[Box], replication: bool) -> list[Piece]:
         """All pieces for physical replication clients, or for all others."""
         pieces: list[Piece] = []
-        linked = False
+        linked = any(box.link for box in boxes)
+        databases: dict[str, list[str]] = {}
+        users: dict[str, list[str]] = {}
+        if not linked:
+            databases = _alike(self._reading.databases, [box.databases for box in boxes])
+            users = _alike(self._reading.users, [box.users for box in boxes])
+            boxes = self._representatives(boxes, databases, users)
         for transports in _classes(boxes):
             some = [box for box in boxes if not box.transports.isdisjoint(transports)]
             plain = [box for box in some if not box.link]
@@ -365,7 +373,6 @@ class _Solver:
             if not links:
                 pieces += self._plane(plain, transports, replication, ANY_RELATION, None)
                 continue
-            linked = True
             if "samerole" in links:
                 more = [box for box in some if box.link != "sameuser"]
                 pieces += self._plane(more, transports, replication, frozenset({"member"}), True)
@@ -374,7 +381,17 @@ class _Solver:
                 pieces += self._plane(plain, transports, replication, frozenset({"member", "none"}), None)
             pieces += self._diagonal(some, transports)
         pieces = self._merge(pieces)
-        return self._merge(self._absorb(pieces)) if linked else pieces
+        if linked:
+            return self._merge(self._absorb(pieces))
+        return [piece._replace(databases=_more(piece.databases, databases), users=_more(piece.users, users)) for piece in pieces]
+
+    @staticmethod
+    def _representatives(boxes: list[Box], databases: dict[str, list[str]], users: dict[str, list[str]]) -> list[Box]:
+        if not databases and not users:
+            return boxes
+        spare_databases = {name for members in databases.values() for name in members[1:]}
+        spare_users = {name for members in users.values() for name in members[1:]}
+        return [box._replace(databases=_fewer(box.databases, spare_databases), users=_fewer(box.users, spare_users)) for box in boxes]
 
     def _plane(
         self, boxes: list[Box], transports: frozenset[str], replication: bool, relation: frozenset[str], tie: bool | None
@@ -489,16 +506,26 @@ class _Solver:
     # --- merging ---
 
     def _merge(self, pieces: list[Piece]) -> list[Piece]:
-        """Join pieces that differ in one column only, until no two do."""
-        before = -1
-        while len(pieces) != before:
-            before = len(pieces)
-            for column in (3, 4, 5, 6, 7):
-                groups: dict[t.Tuple[t.Any, ...], list[Piece]] = {}
-                for piece in pieces:
-                    groups.setdefault((piece[:column], piece[column + 1 :]), []).append(piece)
-                pieces = [group[0] if len(group) == 1 else self._joined(group, column) for group in groups.values()]
-        return pieces
+        """Join pieces that differ in one column only, until no two do. Columns are compared as small numbers."""
+        numbers: dict[t.Any, int] = {}
+        keyed = [(tuple([numbers.setdefault(value, len(numbers)) for value in piece]), piece) for piece in pieces]
+        column, quiet = 3, 0
+        while quiet < 5:
+            groups: dict[tuple[int, ...], list[tuple[tuple[int, ...], Piece]]] = {}
+            for entry in keyed:
+                groups.setdefault(entry[0][:column] + entry[0][column + 1 :], []).append(entry)
+            quiet = quiet + 1 if len(groups) == len(keyed) else 1
+            if quiet == 1:
+                keyed = []
+                for group in groups.values():
+                    if len(group) == 1:
+                        keyed += group
+                        continue
+                    piece = self._joined([piece for _key, piece in group], column)
+                    number = numbers.setdefault(piece[column], len(numbers))
+                    keyed.append(((*group[0][0][:column], number, *group[0][0][column + 1 :]), piece))
+            column = 3 if column == 7 else column + 1
+        return [piece for _key, piece in keyed]
 
     def _joined(self, group: list[Piece], column: int) -> Piece:
         first = group[0]
@@ -560,44 +587,76 @@ class _Grid:
     """
 
     def __init__(self, boxes: list[Box], forced: t.Collection[str]) -> None:
+        if sum(len(box.databases.over) * len(box.users.over) for box in boxes) > MAX_CELLS:
+            raise EffectTooComplex("rules that list many databases and many users overlap; compare smaller parts")
         self.cells: dict[str, set[str]] = {}
         self.full: set[str] = set(forced)
         self.wild_users: set[str] = set()
-        self._by_database: dict[str, list[Box]] = {}
-        self._wild: list[Box] = []
-        self._wild_of: dict[str, list[Box]] = {}
+        self._boxes: dict[tuple[str | None, str | None], list[Box]] = {}
         for box in boxes:
             for name in box.databases.over:
-                self._by_database.setdefault(name, []).append(box)
                 self.cells.setdefault(name, set()).update(box.users.over)
                 if box.users.default != NEVER:
                     self.full.add(name)
             if box.databases.default != NEVER:
                 self.wild_users.update(box.users.over)
-                for user in box.users.over:
-                    self._wild_of.setdefault(user, []).append(box)
-                if box.users.default != NEVER:
-                    self._wild.append(box)
-        self._changed_wild = any(box.item.sides != BOTH for box in self._wild)
-        self._changed_of = {user for user, some in self._wild_of.items() if any(box.item.sides != BOTH for box in some)}
-        self._changed_in = {name for name, some in self._by_database.items() if any(box.item.sides != BOTH for box in some)}
+            for database in self._keys(box.databases):
+                for user in self._keys(box.users):
+                    self._boxes.setdefault((database, user), []).append(box)
+        self._changed = {key for key, some in self._boxes.items() if any(box.item.sides != BOTH for box in some)}
+
+    @staticmethod
+    def _keys(names: NameSet) -> list[str | None]:
+        return [*names.over, *([None] if names.default != NEVER else [])]
+
+    @staticmethod
+    def _around(database: str | None, user: str | None) -> set[tuple[str | None, str | None]]:
+        return {(database, user), (database, None), (None, user), (None, None)}
 
     def may_differ(self, database: str | None, user: str | None) -> bool:
         """Whether an uncommon rule can reach the cell."""
-        return self._changed_wild or user in self._changed_of or database in self._changed_in
+        return not self._changed.isdisjoint(self._around(database, user))
 
     def candidates(self, database: str | None, user: str | None) -> list[Box]:
         """The boxes that can match in the cell, in order; a few that do not may be among them."""
-        lists = [self._wild]
-        if user is not None and user in self._wild_of:
-            lists.append(self._wild_of[user])
-        if database is not None and database in self._by_database:
-            lists.append(self._by_database[database])
-        lists = [some for some in lists if some]
+        lists = [self._boxes[key] for key in self._around(database, user) if key in self._boxes]
         if len(lists) <= 1:
             return lists[0] if lists else []
         unique = {id(box): box for some in lists for box in some}
-        return sorted(unique.values(), key=lambda box: box.item.position)
+        return sorted(unique.values(), key=_position)
+
+
+def _position(box: Box) -> int:
+    return box.item.position
+
+
+def _alike(names: Names, sets: list[NameSet]) -> dict[str, list[str]]:
+    """Listed names that no set tells apart, by the first of them; nothing where every name stands alone."""
+    if all(len(some.over) <= 1 for some in sets):
+        return {}
+    marks: dict[str, list[tuple[int, Node]]] = {}
+    for index, some in enumerate(sets):
+        for name, node in some.over.items():
+            marks.setdefault(name, []).append((index, node))
+    facts = sorted({some.default for some in sets if some.default > ALWAYS})
+    classes: dict[t.Tuple[t.Any, ...], list[str]] = {}
+    for name in sorted(marks):
+        classes.setdefault((tuple(marks[name]), tuple([names.settle(node, name) for node in facts])), []).append(name)
+    return {members[0]: members for members in classes.values() if len(members) > 1}
+
+
+def _fewer(names: NameSet, spare: set[str]) -> NameSet:
+    """A set without the names that others stand for."""
+    if spare.isdisjoint(names.over):
+        return names
+    return NameSet(names.default, {name: node for name, node in names.over.items() if name not in spare})
+
+
+def _more(names: NameSet, classes: dict[str, list[str]]) -> NameSet:
+    """The reverse."""
+    if classes.keys().isdisjoint(names.over):
+        return names
+    return NameSet(names.default, {member: node for name, node in names.over.items() for member in classes.get(name, (name,))})
 
 
 def _single(names: NameSet) -> str | None:
