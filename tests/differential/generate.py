@@ -22,6 +22,7 @@ from .vocabulary import (
     ENDS,
     GOOD_ADDRESSES,
     LDAP_TAILS,
+    LENGTHS,
     MASKS,
     METHODS,
     NAMES,
@@ -331,6 +332,34 @@ class Generator:
         )
         text = "".join(probe() + "\n" for _ in range(lines))
         return Case(name, "hba", text.encode("utf-8", "surrogatepass"))
+
+    def stretched(self, name: str) -> Case:
+        """Lines and tokens about as long as the limits: the read chunk of 12 and 13, the token of 12 to 15, the buffer that a NUL meets."""
+        out = b""
+        for _ in range(self.rng.randint(1, 4)):
+            length = self.rng.choice(LENGTHS) + self.rng.randint(-3, 3)
+            shape = self.rng.randrange(6)
+            if shape == 0:
+                line = b"local " + b"a" * max(length - 16, 1) + b" all trust"
+            elif shape == 1:
+                line = b"local " + b",".join([b"abcdefg"] * max((length - 16) // 8, 1)) + b" all trust"
+                line = line.ljust(length, b"x") if self.chance(2) else line
+            elif shape == 2:
+                line = b"#".ljust(length, b"c") + self.rng.choice([b"", b"local all all trust", b" \\", b"\\"])
+            elif shape == 3:
+                line = b"local all all trust".ljust(length) + self.rng.choice([b"", b"x", b"# c", b"\r", b'"', b"map=x"])
+            elif shape == 4:
+                line = b'local "' + b"\xc3\xa9" * max((length - 18) // 2, 1) + b'" all trust'
+            else:
+                line = b"host all all " + b"h" * max(length - 30, 1) + b" trust " + b"map=" + b"v" * self.rng.choice([1, 200, 300])
+            if self.chance(3):
+                at = self.rng.choice([length, length - 1, self.rng.randint(0, len(line)), 1023, 1024, 2047])
+                line = line[:at] + self.rng.choice([b"\0", b"\0x", b"\\", b"\r", b"\n", b'"', b"\\\n", b"\0\n", b"\0\\"]) + line[at:]
+            out += line + self.rng.choice([b"\n", b"\n", b"\n", b"\r\n", b"\\\n", b"\0\n", b""])
+        kind = "hba" if self.chance(1.2) else "ident"
+        if self.chance(4):
+            return Case(name, kind, b"local @long.txt all trust\nlocal b b trust\n", files={"long.txt": out})
+        return Case(name, kind, out)
 
     def _soup(self, alphabet: str, longest: int) -> str:
         return "".join(self.rng.choice(alphabet) for _ in range(self.rng.randint(0, longest)))

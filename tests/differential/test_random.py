@@ -32,8 +32,10 @@ CORPUS = [case for case in [*corpus.recorded_cases(), *corpus.found_cases()] if 
 
 
 def drawn(generator: Generator, kind: str, number: int) -> Case:
-    """The next file: two of six from the grammar, two mutated, two of many small probes (pg_ident: none of those)."""
+    """The next file: a third each from the grammar, mutated, and of many small probes; one in 15 is about lengths."""
     name = f"{kind}-{number}"
+    if number % 15 == 14:
+        return generator.stretched(name)
     if number % 3 == 0:
         return generator.mutated([case for case in CORPUS if case.kind == kind], name)
     if number % 3 == 1 and kind == "hba":

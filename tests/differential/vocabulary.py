@@ -154,4 +154,7 @@ LDAP_TAILS = [
     "", "", "", " ldapscheme=ldaps", " ldapport=12", ' "ldapsearchfilter=(a=b)"', " ldapprefix=x", " ldaptls=1", " ldapsearchattribute=x",
     " ldapserver=s",
 ]
+LENGTHS = [
+    128, 255, 256, 1000, 1020, 1024, 2048, 4096, 8190, 8192, 10239, 10255, 10265, 12000, 20477, 20479, 20480, 40957, 40959, 61437, 70000,
+]
 # fmt: on

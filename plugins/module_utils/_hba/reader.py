@@ -50,14 +50,14 @@ class DictReader:
     """
 
     def __init__(self, files: t.Mapping[str, bytes | OSError | int | None], broken_links: t.Collection[str] = ()) -> None:
-        self._files = {posixpath.normpath(path): content for path, content in files.items()}
-        self._broken = frozenset(posixpath.normpath(path) for path in broken_links)
+        self._files = {_normal(path): content for path, content in files.items()}
+        self._broken = frozenset(_normal(path) for path in broken_links)
 
     def read(self, path: str) -> bytes:
         """Content of ``path``; see :meth:`Reader.read`."""
         if max(len(encode(part)) for part in path.split("/")) > 255 or len(encode(path)) > 4095:
             raise _os_error(errno.ENAMETOOLONG, path)
-        where = posixpath.normpath(path)
+        where = _normal(path)
         content = self._files.get(where)
         if isinstance(content, bytes):
             return content
@@ -71,7 +71,7 @@ class DictReader:
 
     def list_directory(self, path: str) -> list[Entry]:
         """Entries of ``path``; see :meth:`Reader.list_directory`."""
-        where = posixpath.normpath(path)
+        where = _normal(path)
         if not self._is_directory(where):
             raise _os_error(errno.ENOTDIR if where in self._files else errno.ENOENT, path)
         prefix = where.rstrip("/") + "/"
@@ -91,6 +91,12 @@ class DictReader:
                 return True
             parent = posixpath.dirname(parent)
         return False
+
+
+def _normal(path: str) -> str:
+    """A path without ``.``, ``..`` and doubled slashes; POSIX lets two leading ones stay, Linux sees one."""
+    normal = posixpath.normpath(path)
+    return normal[1:] if normal.startswith("//") else normal
 
 
 def _os_error(number: int, path: str) -> OSError:

@@ -36,6 +36,13 @@ def test_reading() -> None:
     assert failure("/d/" + "x" * 256) == errno.ENAMETOOLONG
 
 
+def test_two_leading_slashes_are_one() -> None:
+    """A regression: a missing file below ``//`` was looked for without end."""
+    assert DictReader(FILES).read("//d/a.conf") == b"a"
+    assert failure("//nope") == errno.ENOENT
+    assert failure("//d/a.conf/x") == errno.ENOTDIR
+
+
 def test_listing() -> None:
     reader = DictReader(FILES, broken_links=["/d/gone.conf"])
     assert reader.list_directory("/d/") == [
