@@ -32,7 +32,11 @@ _MAX_PATH = 1023
 
 _BUDGET_BYTES = 256 << 20
 _BUDGET_TOKENS = 5_000_000
-"""What inclusions may multiply to. Ten levels of files that each name the next ten times would keep a server busy for days."""
+_BUDGET_LINES = 500_000
+"""What inclusions may multiply to. Ten levels of files that each name the next ten times would keep a server busy for days.
+
+Lines are those of files that are read a second time or more: one file of any length is read whole.
+"""
 
 
 class AuthLine(t.NamedTuple):
@@ -228,6 +232,7 @@ class _Loader:
         self.expansions: dict[tuple[str, str, int], tuple[Field, str | None]] = {}
         self.open: list[str] = []
         self.spent_bytes = 0
+        self.spent_lines = 0
         self.spent_tokens = 0
 
     def result(self) -> Lines:
@@ -261,7 +266,8 @@ class _Loader:
                 raise _OpenFailed("maximum nesting depth exceeded")
         elif depth > _MAX_UNBOUNDED_DEPTH or path in self.open:
             raise _OpenFailed(f"files include each other without end; PostgreSQL {self.server.major} has no limit and crashes")
-        if path not in self.contents:
+        again = path in self.contents
+        if not again:
             try:
                 self.contents[path] = self.reader.read(path)
             except OSError as error:
@@ -273,8 +279,10 @@ class _Loader:
             return content
         if depth:
             self.spent_bytes += len(content)
-            if self.spent_bytes > _BUDGET_BYTES:
-                raise _OpenFailed("inclusions multiply to more than 256 MiB, which is not read on")
+            if again:
+                self.spent_lines += content.count(b"\n") + 1
+            if self.spent_bytes > _BUDGET_BYTES or self.spent_lines > _BUDGET_LINES:
+                raise _OpenFailed(f"inclusions multiply to more than 256 MiB or {_BUDGET_LINES} lines, which are not read on")
         return content
 
     def _lines_of(self, file: str, raw: bytes, depth: int, target: list[AuthLine]) -> None:
