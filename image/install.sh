@@ -49,7 +49,10 @@ fi
 if ! apt-cache show "postgresql-$PG_MAJOR" >/dev/null 2>&1; then
     apt install ca-certificates gpg
     "$here/pgdg.sh" "$PGDG_URL"
-    apt update
+    apt -o APT::Update::Error-Mode=any update || {
+        echo "install: PostgreSQL $PG_MAJOR is not in this distribution, and $PGDG_URL cannot be used; PGDG_URL may name a mirror" >&2
+        exit 1
+    }
 fi
 stand_in=$("$here/stand-in.sh" "$PG_MAJOR" "$WITH_JIT" "$work")
 jit=
