@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from pgops.entrypoint import logs
@@ -208,3 +209,14 @@ def test_ordinary_sentences_stay(text):
 def test_a_known_secret_never_passes():
     redactor = Redactor(["correct horse", "app", "short"], ["app"])
     assert redactor.text("echo correct horse short app") == "echo *** short app"
+
+
+@pytest.mark.parametrize(
+    "piece", ["password '", "password $a$", "a.", "h://x:", "'", "x password ", "password=", "password '\\", "md5", "SCRAM-SHA-256$1:a$b:"]
+)
+def test_no_text_takes_long(piece):
+    """A client that may fail a statement may fail a long one; the log must not stand still for it."""
+    text = "://pass" + piece * (300_000 // len(piece))
+    began = time.process_time()
+    PLAIN.text(text, statement=True)
+    assert time.process_time() - began < 3

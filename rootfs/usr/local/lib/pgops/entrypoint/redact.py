@@ -24,7 +24,8 @@ _ASSIGNED = re.compile(
     r"""\b(password|sslpassword|ldapbindpasswd|radiussecrets)(["']?\s*[=:]\s*)("(?:[^"]|"")*"|'{1,4}(?:[^'\\]|''|\\.)*(?:'{1,4}|$)|[^\s,;"']+)""",
     re.IGNORECASE,
 )
-_URI = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@]+(@)", re.IGNORECASE)
+# Bounded, so that a megabyte of almost-addresses costs no more than another megabyte.
+_URI = re.compile(r"(\b[a-z][a-z0-9+.-]{0,20}://[^\s:/@]{0,200}:)[^\s@]{1,500}(@)", re.IGNORECASE)
 _VERIFIER = re.compile(r"(SCRAM-SHA-256\$)[0-9]+:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+|\bmd5[0-9a-f]{32}\b")
 _NEAR = re.compile(r'(at or near )".*"', re.DOTALL)
 _HINTS = ("pass", "secret", "://", "scram-sha", "md5")
