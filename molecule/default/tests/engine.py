@@ -33,6 +33,15 @@ def addresses(name: str) -> dict[str, str]:
     return found
 
 
+def published(name: str) -> dict[str, str]:
+    """The addresses at which this host reaches a published port.
+
+    Podman publishes IPv6 by address translation alone, which the kernel does not do for ::1.
+    """
+    gateway = json.loads(ask("inspect", name).stdout)[0]["NetworkSettings"]["Networks"][NETWORK]["IPv6Gateway"]
+    return {"ipv4": "127.0.0.1", "ipv6": "::1" if NAME == "docker" else gateway}
+
+
 def state(name: str) -> dict[str, object]:
     """The engine's own record of a container's state."""
     return dict(json.loads(ask("inspect", name).stdout)[0]["State"])

@@ -52,6 +52,9 @@ def test_server_listens_on_both_families(container: testinfra.host.Host) -> None
 def test_health(container: testinfra.host.Host) -> None:
     asked = container.run("healthcheck.sh")
     assert asked.rc == 0, asked.stdout + asked.stderr
+    if engine.NAME == "podman":
+        # Podman leaves the timing to systemd, which a container or a small host may lack; its own check is asked once.
+        engine.ask("healthcheck", "run", NODE)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         state = engine.state(NODE)

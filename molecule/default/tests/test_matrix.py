@@ -13,7 +13,6 @@ import pytest
 from matrix import ADMITTED, CELLS, PASSWORDS, ROLES, Cell
 
 FAMILIES = ["ipv4", "ipv6"]
-LOOPBACK = {"ipv4": "127.0.0.1", "ipv6": "::1"}
 CASES = [(role, password) for role in ROLES for password in PASSWORDS]
 
 
@@ -28,7 +27,7 @@ def test_from_this_host(cell: Cell, family: str) -> None:
     for role, password in CASES:
         expected = cell.expected(role, password)
         parameters = {
-            "host": LOOPBACK[family],
+            "host": engine.published(cell.name)[family],
             "port": cell.port,
             "dbname": "app",
             "user": role,
