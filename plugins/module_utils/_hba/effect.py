@@ -284,12 +284,12 @@ class _Sweep:
         return self._space.simplify(node, care)
 
     def _consistent(self, facts: list[Fact]) -> Node:
-        """What facts of one column imply about each other."""
+        """What facts of one column imply about each other. Facts come in the order of the diagrams."""
         space = self._space
-        care = ALWAYS
+        care = self._one_at_most([fact for fact in facts if fact.kind == "host"])
         for at, one in enumerate(facts):
             for two in facts[:at]:
-                if one.axis == two.axis:
+                if one.axis == two.axis and not one.kind == two.kind == "host":
                     first, second = space.fact(one), space.fact(two)
                     if _implies(one, two):
                         care = space.minus(care, space.minus(first, second))
@@ -297,6 +297,16 @@ class _Sweep:
                         care = space.minus(care, space.minus(second, first))
                     elif _excludes(one, two):
                         care = space.minus(care, space.both(first, second))
+        return care
+
+    def _one_at_most(self, facts: list[Fact]) -> Node:
+        """Built from the last fact up, where every step only adds a node on top."""
+        space = self._space
+        none = care = ALWAYS
+        for fact in reversed(facts):
+            node = space.fact(fact)
+            care = space.choose(node, none, care)
+            none = space.choose(node, NEVER, none)
         return care
 
     def _mask_cases(self, facts: tuple[Fact, ...], low: int, high: int) -> Node:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import itertools
 import re
 import typing as t
 
@@ -182,10 +183,12 @@ def _weave(before: t.Sequence[model.Rule], after: t.Sequence[model.Rule], pairs:
     items: list[Item] = []
     one = two = 0
     for stop_one, stop_two in [*pairs, (len(before), len(after))]:
-        for rule in before[one:stop_one]:
-            items.append(Item(len(items), BEFORE, rule, None, outcome(rule)))
-        for rule in after[two:stop_two]:
-            items.append(Item(len(items), AFTER, None, rule, outcome(rule)))
+        # in turns, so that what replaces a rule stands beside it and little is open at a time
+        for first, second in itertools.zip_longest(before[one:stop_one], after[two:stop_two]):
+            if first is not None:
+                items.append(Item(len(items), BEFORE, first, None, outcome(first)))
+            if second is not None:
+                items.append(Item(len(items), AFTER, None, second, outcome(second)))
         if stop_one < len(before) and stop_two < len(after):
             items.append(Item(len(items), BEFORE | AFTER, before[stop_one], after[stop_two], outcome(before[stop_one])))
         one, two = stop_one + 1, stop_two + 1
