@@ -1,0 +1,272 @@
+# Copyright (c) 2026 The pgops.access developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# This module util is PRIVATE to the collection.
+"""What pg_hba and pg_hba_info share: options that describe clients and the server, readers, rules and secrets as results."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import typing as t
+
+from .._hba import catalog, decide, view
+from .._hba.errors import HbaError
+from .._hba.lexer import logical_lines
+from .._hba.model import Client, LineError, Role, Row, Rule, Server, decode, encode
+from .._hba.reader import Entry
+
+MASK = "********"
+SECRETS = ("ldapbindpasswd", "radiussecrets")
+_SECRET = re.compile(r"(?:ldapbindpasswd|radiussecrets)\"*=")
+_DEBIAN = re.compile(r"/etc/postgresql/(\d+)/[^/]+/")
+
+
+class Invalid(HbaError, ValueError):
+    """An option cannot be used as it is given; the message names it."""
+
+
+def client_options() -> dict[str, dict[str, t.Any]]:
+    """One sentence for a client, without what only a real connection needs."""
+    return {
+        "user": {"type": "str", "required": True},
+        "database": {"type": "str"},
+        "address": {"type": "str"},
+        "transport": {"type": "str", "choices": ["local", "tcp", "tls", "gss"]},
+        "replication": {"type": "bool", "default": False},
+        "memberships": {"type": "list", "elements": "str"},
+        "expect": {"type": "str"},
+    }
+
+
+class Sentence(t.NamedTuple):
+    """A client as given, as the engine's value, and what is expected of it."""
+
+    given: dict[str, t.Any]
+    client: Client
+    expect: str | None
+
+
+def sentences(items: t.Sequence[t.Mapping[str, t.Any]] | None, option: str) -> list[Sentence]:
+    """The clients of an option. Raises ``decide.InvalidClient`` with the option's name and number."""
+    found = []
+    for number, item in enumerate(items or ()):
+        given = {name: value for name, value in item.items() if value is not None}
+        where = f"{option}[{number}]"
+        found.append(Sentence(given, decide.client_from_dict(given, where), decide.expectation(given, where)))
+    return found
+
+
+def version_of(text: str) -> tuple[int, int | None]:
+    """``15`` or ``15.3``. Raises :class:`Invalid`."""
+    major, _dot, minor = text.partition(".")
+    if not major.isdecimal() or (minor and not minor.isdecimal()) or not catalog.FIRST_MAJOR <= int(major) <= catalog.LAST_MAJOR:
+        known = f"{catalog.FIRST_MAJOR} to {catalog.LAST_MAJOR - 1}"
+        raise Invalid(f"postgres_version: {text!r} is not a version that is covered; give a major release, {known}, or major.minor")
+    return int(major), int(minor) if minor else None
+
+
+def server_of_file(path: str, version: str | None) -> Server:
+    """The server that a file belongs to, when no server is asked: as given, by ``PG_VERSION`` beside it, or by Debian's folders."""
+    text = version
+    if text is None:
+        with contextlib.suppress(OSError), open(os.path.join(os.path.dirname(os.path.realpath(path)), "PG_VERSION"), "rb") as file:
+            text = file.read(16).decode("ascii", "replace").strip()
+    if text is None and path:
+        match = _DEBIAN.match(os.path.realpath(path))
+        text = match.group(1) if match is not None else None
+    if text is None:
+        raise Invalid(
+            "postgres_version: is needed; rules mean different things to different releases, and nothing beside the file tells it"
+        )
+    major, minor = version_of(text)
+    return Server(major, minor=minor)
+
+
+class Files:
+    """Files of this machine, of which some are looked at as they would be; see ``_hba.reader.Reader``."""
+
+    def __init__(self, instead: t.Mapping[str, bytes] | None = None) -> None:
+        self._instead = dict(instead or {})
+
+    def read(self, path: str) -> bytes:
+        """Content of a file; raises OSError."""
+        if path in self._instead:
+            return self._instead[path]
+        with open(encode(path), "rb") as file:
+            return file.read()
+
+    def list_directory(self, path: str) -> list[Entry]:
+        """Entries of a directory; raises OSError."""
+        entries: list[Entry] = []
+        with os.scandir(encode(path)) as found:
+            for item in found:
+                try:
+                    if item.is_symlink():
+                        item.stat()
+                    entries.append(Entry(decode(item.name), item.is_dir()))
+                except OSError:
+                    entries.append(Entry(decode(item.name), broken=True))
+        return entries
+
+
+class Resolver:
+    """Host names as this machine sees them."""
+
+    def reverse(self, address: str) -> str | None:
+        """The name of a numeric address; None when there is none."""
+        try:
+            return socket.getnameinfo((address, 0), socket.NI_NAMEREQD)[0]
+        except OSError:
+            return None
+
+    def forward(self, name: str) -> list[str]:
+        """The numeric addresses of a name; empty when there are none."""
+        try:
+            return [str(found[4][0]) for found in socket.getaddrinfo(name, None)]
+        except (OSError, UnicodeError):
+            return []
+
+
+# ----------------------------------------------------------------------------------------------------------------------- results
+
+
+def shown_rows(rows: t.Iterable[Row], server: Server) -> list[dict[str, t.Any]]:
+    """Rows as ``pg_hba_file_rules`` shows them, with the file and the source text; secrets are masked."""
+    found = []
+    for row in rows:
+        shown: dict[str, t.Any] = dict(view.hba_row(row, server))
+        if shown.get("options"):
+            shown["options"] = [masked_option(option) for option in shown["options"]]
+        shown["file_name"] = text_of(row.file)
+        shown["text"] = text_of(masked_line(row.raw))
+        found.append({name: text_of(value) if isinstance(value, str) else value for name, value in shown.items()})
+    return found
+
+
+def masked_option(option: str) -> str:
+    """One ``name=value`` as the view shows it, its value hidden when it is a secret."""
+    name, equals, _value = option.partition("=")
+    return f"{name}={MASK}" if equals and name in SECRETS else option
+
+
+def shown_errors(errors: t.Iterable[LineError]) -> list[dict[str, t.Any]]:
+    """What keeps a file from loading; ``line_number`` is null when it is about the file as a whole."""
+    return [
+        {"file_name": text_of(error.file), "line_number": error.line or None, "error": text_of(error.message), "hint": error.hint}
+        for error in errors
+    ]
+
+
+def shown_decision(sentence: Sentence, decision: decide.Decision, why_not: bool = True) -> dict[str, t.Any]:
+    """A decision with the client that it is about."""
+    shown = decide.as_dict(decision, sentence.expect)
+    given = sentence.given
+    client = sentence.client
+    result: dict[str, t.Any] = {
+        "user": client.user,
+        "database": client.database,
+        "address": client.address,
+        "transport": client.transport,
+        "replication": client.replication,
+        "expect": given.get("expect"),
+        "met": shown.get("meets"),
+        "outcome": shown["outcome"],
+        "reason": shown.get("reason"),
+        "file_name": shown["file"],
+        "line_number": shown["line"],
+        "text": None if decision.rule is None else text_of(masked_line(decision.rule.raw)),
+    }
+    if why_not:
+        result["why_not"] = [
+            {"file_name": item["file"], "line_number": item["line"], "reason": item["reason"], "detail": text_of(item["detail"])}
+            for item in shown["why_not"]
+        ]
+    return result
+
+
+def name_of(client: Client) -> str:
+    """A client in a sentence: ``app to orders from 203.0.113.7 over tls``."""
+    target = "replication" if client.replication else client.database or client.user
+    where = "" if client.address is None else f" from {client.address}"
+    return f"{client.user} to {target}{where} over {'the Unix socket' if client.transport == 'local' else client.transport}"
+
+
+def outcome_of(decision: decide.Decision) -> str:
+    """What happens, and by which rule, in a sentence."""
+    rule = decision.rule
+    where = "" if rule is None else f" (line {rule.line} of {text_of(rule.file)}: {text_of(masked_line(rule.raw.strip()))})"
+    if decision.outcome == decide.NO_ENTRY:
+        return "no rule matches, so the server refuses with no_entry"
+    if decision.outcome == decide.UNDECIDED:
+        return f"it cannot be told{where}: {decision.reason}"
+    if decision.outcome == decide.REJECTED:
+        return f"it is rejected{where}"
+    return f"the method is {decision.outcome}{where}"
+
+
+def text_of(text: str) -> str:
+    """Engine text as JSON may carry it: bytes that are not UTF-8 become replacement signs."""
+    return text if text.isascii() else encode(text).decode("utf-8", "replace")
+
+
+def masked(raw: bytes, server: Server) -> str:
+    """A file's text for a diff: values of secret options are hidden."""
+    if not any(name.encode() in raw for name in SECRETS):
+        return raw.decode("utf-8", "replace")
+    lines = [masked_line(decode(raw[line.start : line.end])) for line in logical_lines(raw, server)]
+    return text_of("".join(lines))
+
+
+def masked_line(text: str) -> str:
+    """A logical line (its continuations included) with the values of secret options hidden, quoted or not, in comments too."""
+    match = _SECRET.search(text)
+    parts: list[str] = []
+    start = 0
+    while match is not None:
+        parts.append(text[start : match.end()] + MASK)
+        start = _token_end(text, match.end(), text.count('"', 0, match.end()) % 2 == 1)
+        match = _SECRET.search(text, start)
+    return "".join([*parts, text[start:]])
+
+
+def _token_end(text: str, position: int, quoted: bool) -> int:
+    """Where the token ends that the position is in; a quote opened before the position stays outside, and so does what ends the line."""
+    outer = quoted
+    while position < len(text):
+        sign = text[position]
+        if sign == '"':
+            if quoted and text[position + 1 : position + 2] == '"':
+                position += 1  # a doubled quote is a quote of the value
+            elif quoted and outer:
+                return position
+            else:
+                quoted = not quoted
+        elif (sign in "\r\n" and text[position - 1] != "\\") or (not quoted and sign in " \t,#"):
+            return position
+        position += 1
+    return position
+
+
+def secrets_in(rules: t.Iterable[t.Any]) -> set[str]:
+    """Values of secret options among rules as they were given, dictionaries or lines, for Ansible to hide wherever they appear."""
+    found: set[str] = set()
+    for rule in rules:
+        options = rule.get("options") if isinstance(rule, dict) else rule
+        if isinstance(options, dict):
+            found.update(str(options[name]) for name in SECRETS if options.get(name))
+            continue
+        for part in [part for part in (options if isinstance(options, list) else [options]) if isinstance(part, str)]:
+            for match in _SECRET.finditer(part):
+                end = _token_end(part, match.end(), part.count('"', 0, match.end()) % 2 == 1)
+                found.add(part[match.end() : end].strip('"'))
+                found.add(part[match.end() : end])
+    return {value for value in found if value}
+
+
+def decider(rules: t.Iterable[Rule], server: Server, roles: t.Sequence[Role] | None) -> decide.Decider:
+    """Who decides: with the server's roles where they are known, names resolved by this machine."""
+    return decide.Decider(rules, server=server, roles=roles, resolver=Resolver())
