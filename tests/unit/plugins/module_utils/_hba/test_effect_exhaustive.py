@@ -382,7 +382,7 @@ def test_regular_expressions(files: tuple[str, str]) -> None:
     check(*files, MATCHING)
 
 
-BEGINNING = _clients("a u ux ab ax aa zz", "a u ux ab ax aa zz w")
+BEGINNING = _clients("a u ux ab ax aa aab zz", "a u ux ab ax aa aab zz w")
 
 
 @given(two_files(["all", "a", "/^a", "/^aa", "/^ax$", "sameuser"], ["all", "u", "/^u", "/^a", "/^aa", "a"], NETWORKS[:7]))
