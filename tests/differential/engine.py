@@ -79,15 +79,14 @@ def read(server: Server, case: Case) -> tuple[Verdict, t.Any]:
             return _read_ident(server, path, target)
         rules = ruleset.load(path, main.FileReader(), target, host())
     rows = None if rules.unreadable is not None else view.hba_rows(rules.rows, target)
-    log = tuple(f"LOG:  {error.message}" for error in rules.errors)
+    log = tuple(f"LOG:  {error.message}" for error in rules.errors if not error.shown)
     return Verdict(_normal(server, rows), _normal(server, rules.unreadable), rules.loads, _normal(server, log)), rules
 
 
 def _read_ident(server: Server, path: str, target: t.Any) -> tuple[Verdict, t.Any]:
     maps = ident.load(path, main.FileReader(), target)
     rows = None if server.major < 15 or maps.unreadable is not None else maps.view_rows(target)
-    log = tuple(f"LOG:  {error.message}" for error in maps.errors)
-    return Verdict(_normal(server, rows), _normal(server, maps.unreadable), maps.loads, _normal(server, log)), maps
+    return Verdict(_normal(server, rows), _normal(server, maps.unreadable), maps.loads), maps
 
 
 def _normal(server: Server, value: t.Any) -> t.Any:
@@ -103,6 +102,9 @@ def difference(ours: Verdict, theirs: Verdict) -> str | None:
         return "the server died of it and the engine says that it loads" if ours.loads else None
     if ours.loads != theirs.loads:
         return f"loads: engine {ours.loads}, server {theirs.loads}; {ours.log} / {theirs.log}"
+    unsaid = [entry for entry in ours.log if entry not in theirs.log]
+    if unsaid:
+        return f"errors that the view does not show are not in the server's log: {unsaid}"
     if ours.failure != theirs.failure:
         return f"the view's error: engine {ours.failure!r}, server {theirs.failure!r}"
     if ours.rows != theirs.rows:
