@@ -57,12 +57,12 @@ def python_files() -> list[str]:
     return programs(("python", "python3"), ".py")
 
 
-def pytest(*places: str) -> Callable[[], list[str]]:
+def pytest(*places: str, options: tuple[str, ...] = ()) -> Callable[[], list[str]]:
     """Run the tests of `places`; a place without tests is an error, not a success."""
 
     def command() -> list[str]:
         with_tests = [place for place in places if list((ROOT / place).rglob("test_*.py"))]
-        return ["python", "-m", "pytest", *with_tests] if len(with_tests) == len(places) else []
+        return ["python", "-m", "pytest", *options, *with_tests] if len(with_tests) == len(places) else []
 
     return command
 
@@ -95,7 +95,7 @@ STAGES: dict[str, list[Step]] = {
         Step("changelog", ["antsibull-changelog", "lint"]),
         Step("module documentation", ["antsibull-docs", "lint-collection-docs", ".", "--plugin-docs", "--skip-rstcheck"]),
     ],
-    "unit": [Step("unit tests", pytest("tests/unit"), 300, PYTHONPATH)],
+    "unit": [Step("unit tests", pytest("tests/unit", options=("--numprocesses", "auto", "--dist", "worksteal")), 300, PYTHONPATH)],
     "repo": [Step("house rules", pytest("tests/repo"), 300, PYTHONPATH)],
     "sanity": [Step("ansible-test sanity", sanity.prepare, 1200, sanity.environment(), sanity.TREE, "All targets skipped")],
     "differential": [Step("against real servers", pytest("tests/differential"), 1800, PYTHONPATH)],

@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 import ipaddress
 import itertools
-import os
 import random
 import re
 import typing as t
@@ -20,12 +19,8 @@ import typing as t
 from ansible_collections.pgops.access.plugins.module_utils._hba import effect as engine
 from ansible_collections.pgops.access.plugins.module_utils._hba import ruleset
 from ansible_collections.pgops.access.plugins.module_utils._hba.model import Role, Rule, Server
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
-
-settings.register_profile("unit", max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
-settings.register_profile("nightly", max_examples=2500, deadline=None, suppress_health_check=list(HealthCheck))
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "unit"))
 
 SERVER = Server(16)
 POINTS = 1000
