@@ -72,9 +72,10 @@ class _Area:
     def __init__(self) -> None:
         self.lows: list[int] = []
         self.highs: list[int] = []
-        self.special: dict[str, int] = {}
+        # most areas hold one span: what few need is not made for all
+        self.special: dict[str, int] | None = None
         self.rules: list[tuple[int, int, int]] = []
-        self.exact: dict[tuple[int, int], int] = {}
+        self.exact: dict[tuple[int, int], int] | None = None
 
     def reach(self, at: int) -> int:
         """The last place that is covered without a gap from ``at``; ``at - 1`` when it is not."""
@@ -83,9 +84,12 @@ class _Area:
 
     def add(self, low: int, high: int, rule: int) -> None:
         """Cover a span."""
-        self.exact.setdefault((low, high), rule)
         if len(self.rules) < LOOKED_AT:
             self.rules.append((low, high, rule))
+        else:
+            if self.exact is None:
+                self.exact = {}
+            self.exact.setdefault((low, high), rule)
         first = bisect.bisect_left(self.highs, low - 1)
         last = bisect.bisect_right(self.lows, high + 1)
         if first < last:
@@ -216,9 +220,9 @@ class Coverage:
         areas = list(self._found(number, database, user))
         if not areas:
             return False
-        if special and any(special in area.special for area in areas):
+        if special and any(area.special and special in area.special for area in areas):
             return True
-        if special == "samehost samehost" and any("samenet samenet" in area.special for area in areas):
+        if special == "samehost samehost" and any(area.special and "samenet samenet" in area.special for area in areas):
             return True
         for low, high in spans:
             at = low
@@ -252,6 +256,8 @@ class Coverage:
                     if area is None:
                         area = self._areas[key] = _Area()
                     if special:
+                        if area.special is None:
+                            area.special = {}
                         area.special.setdefault(special, index)
                         continue
                     for low, high in spans:
@@ -262,9 +268,9 @@ class Coverage:
         low, high = spans[0]
         for number in self._classes[rule.type]:
             for area in self._found(number, databases[0], users[0]):
-                if special in area.special:
+                if area.special and special in area.special:
                     candidates.add(area.special[special])
-                if (low, high) in area.exact:
+                if area.exact and (low, high) in area.exact:
                     candidates.add(area.exact[low, high])
                 candidates.update(index for first, last, index in area.rules if first <= high and last >= low)
         for index in sorted(candidates)[:LOOKED_AT]:
