@@ -16,7 +16,7 @@ from .._hba.findings import findings
 from .._hba.model import Server
 from .._hba.reader import DictReader
 from .._server import loaded, session
-from .._server.facts import Denied, Facts, ServerFiles, ask
+from .._server.facts import Denied, Facts, ServerFiles, ask, translated
 from . import hba_common
 from .arguments import connection_options
 from .hba_common import Invalid, Sentence
@@ -63,7 +63,7 @@ def info(module: AnsibleModule) -> Result:
     params = module.params
     clients = hba_common.sentences(params["clients"], "clients")
     given = params["path"] is not None or params["content"] is not None
-    with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack, translated("to read the server's rules"):
         connection, facts = None, None
         if not given or params["login_host"] or params["login_unix_socket"]:
             connection = stack.enter_context(session.session("to read the server's rules", connection_of(params)))

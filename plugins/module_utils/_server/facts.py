@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import typing as t
@@ -18,7 +19,7 @@ import typing as t
 from .._hba.model import ALL_FEATURES, Client, Role, Server
 from .._hba.reader import Entry
 from . import session
-from .errors import ServerError
+from .errors import CannotConnect, ServerError
 
 _SETTINGS = ("server_version_num", "ssl", "hba_file", "db_user_namespace", "oauth_validator_libraries")
 _BUILD_MARKS = {"ssl": "openssl", "gssapi": "with-gssapi", "ldap": "with-ldap", "pam": "with-pam"}
@@ -97,6 +98,17 @@ def _own_client(connection: t.Any) -> Client:
 def sqlstate(error: BaseException) -> str:
     """The server's error code; empty for what is no error of the server."""
     return str(getattr(error, "pgcode", None) or "")
+
+
+@contextlib.contextmanager
+def translated(purpose: str) -> t.Iterator[None]:
+    """The driver's errors (a server that goes away, a statement that is refused) as :class:`CannotConnect`."""
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith("psycopg2"):
+            raise
+        raise CannotConnect(f"the server cannot be asked {purpose}: {session.one_line(error)}") from error
 
 
 class ServerFiles:

@@ -21,7 +21,7 @@ import typing as t
 
 from . import session
 from .errors import CannotConnect, ServerError
-from .facts import Denied, ServerFiles, sqlstate
+from .facts import Denied, ServerFiles, sqlstate, translated
 
 Rows = t.List[t.Dict[str, t.Any]]
 Connect = t.Callable[[], t.ContextManager[t.Any]]
@@ -45,6 +45,8 @@ class Expected(t.NamedTuple):
     content: bytes
     rows: Rows
     """The rows that the view has to show, with the columns of the server's major; ``file_name`` is not compared."""
+    problem: str = ""
+    """Why the server refuses the file, as far as the caller knows; the view hides some errors, and shows warnings as errors."""
 
 
 class Proof(t.NamedTuple):
@@ -104,6 +106,14 @@ def reload(connection: t.Any, connect: Connect, timeout: float, expected: Expect
     ``connection`` stays from before, so that it works whatever the new rules say; ``connect`` opens a new session each time; that it
     cannot is a proof of its own. ``timeout`` is in seconds. Raises :class:`NotLoaded`.
     """
+    try:
+        with translated("to load the rules"):
+            return _reload(connection, connect, timeout, expected)
+    except CannotConnect as error:
+        raise NotLoaded(str(error)) from error
+
+
+def _reload(connection: t.Any, connect: Connect, timeout: float, expected: Expected | None) -> Proof:
     began = time.monotonic()
     log = _Log(connection)
     moment = session.rows(connection, "select clock_timestamp()")[0][0]
@@ -140,6 +150,8 @@ def _compare(connection: t.Any, expected: Expected) -> bool:
             raise NotLoaded(f"the server refuses line {first['line_number']} of its file: {first['error']}")
         shown = session.rows(connection, "select pg_catalog.current_setting('hba_file', true)")[0][0] or "another file"
         raise NotLoaded(f"the server shows other rules than those that were written; it reads {shown}: is that this file?")
+    if expected.problem:
+        raise NotLoaded(f"the server refuses the file: {expected.problem}")
     try:
         shown = session.rows(connection, "select pg_catalog.current_setting('hba_file')")[0][0]
         content = ServerFiles(connection).read(shown)

@@ -1,0 +1,238 @@
+# Copyright (c) 2026 The pgops.access developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# This module util is PRIVATE to the collection.
+"""The proof before a write: would it load, does every expectation hold, does the manager still get in, and what changes for whom.
+
+Nothing here writes. :meth:`Prover.plan` is what the stores' update loop calls; it raises :class:`Refused`, and then nothing is written.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._hba import decide, document, effect, plan, ruleset
+from .._hba.errors import HbaError
+from .._hba.findings import Finding, findings
+from .._hba.model import Client, Role, Rule, Server, Token, decode
+from .._hba.render import rendered
+from .._hba.spec import RuleSpec, spec_from_dict, spec_from_line
+from . import hba_common
+from .hba_common import Invalid, Sentence
+
+_TYPES = {"local": "local", "tcp": "hostnossl", "tls": "hostssl", "gss": "hostgssenc"}
+
+
+class Refused(HbaError):
+    """The change is not made; ``prover`` knows what it would have been."""
+
+    def __init__(self, message: str, prover: Prover) -> None:
+        super().__init__(message)
+        self.prover = prover
+
+
+class Policy(t.NamedTuple):
+    """What has to be so before anything is written."""
+
+    path: str
+    server: Server
+    roles: tuple[Role, ...] | None = None
+    expect: tuple[Sentence, ...] = ()
+    own: Client | None = None
+    """The connection that manages the server, when there is one."""
+    lockout: str = "refuse"
+    validate: bool = True
+
+
+def specs_of(rules: t.Any, server: Server, *, absent: bool) -> tuple[RuleSpec, ...]:
+    """The option ``rules``: a list of dictionaries and lines, one of them, or a text of several lines. Raises InvalidRule, Invalid."""
+    if isinstance(rules, str):
+        rules = [line for line in rules.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    items = [rules] if isinstance(rules, dict) else list(rules or ())
+    found = []
+    for number, item in enumerate(items):
+        where = f"rules[{number}]"
+        if isinstance(item, dict):
+            found.append(spec_from_dict(item, server, where, absent=absent))
+        elif isinstance(item, str):
+            found.append(spec_from_line(item, server, where, absent=absent))
+        else:
+            raise Invalid(f"{where}: must be a dictionary or a line of text, not {type(item).__name__}")
+    return tuple(found)
+
+
+class Prover:
+    """One request on one file: plans it, and proves the plan. After :meth:`plan` the results are those of the last plan."""
+
+    def __init__(self, policy: Policy, request: plan.Request) -> None:
+        self.policy = policy
+        self.request = request
+        self.warnings: list[str] = []
+        self.result: plan.Plan | None = None
+        self.before: ruleset.Ruleset | None = None
+        self.after: ruleset.Ruleset | None = None
+        self.changes: tuple[effect.AccessChange, ...] | None = None
+        self.findings: tuple[Finding, ...] = ()
+        self.decisions: list[decide.Decision] = []
+        self.still_granted: tuple[effect.AccessChange, ...] = ()
+
+    def plan(self, raw: bytes) -> plan.Plan:
+        """What the file has to become, proved. Raises :class:`Refused`, PlanError and InvalidRule."""
+        policy = self.policy
+        self.warnings = []
+        self.result = plan.plan(document.Document.parse(raw, policy.server), self.request)
+        self.before = self._read(raw)
+        self.after = self._read(self.result.after) if self.result.changed else self.before
+        texts = {policy.path: self.result.after}
+        self.findings = findings(self.after.rules, server=policy.server, errors=self.after.errors, roles=policy.roles, texts=texts)
+        self.changes = self._effect(self.before.rules, self.after.rules) if self.result.changed else ()
+        if raw and not self.before.loads and self.result.changed:
+            self.warnings.append(
+                "The file as it was would not load, so the server may have other rules in force than access_changes starts from."
+            )
+        self._judge_load(self.after)
+        self._judge_expectations(self.after)
+        self._judge_lockout(self.before, self.after)
+        self._look_for_the_rest(self.after)
+        return self.result
+
+    def _read(self, raw: bytes) -> ruleset.Ruleset:
+        path = self.policy.path
+        return ruleset.load(path, hba_common.Files({path: raw}), self.policy.server)
+
+    def _effect(self, before: t.Sequence[Rule], after: t.Sequence[Rule]) -> tuple[effect.AccessChange, ...] | None:
+        try:
+            return effect.effect(before, after, server=self.policy.server, roles=self.policy.roles)
+        except effect.EffectTooComplex as problem:
+            self.warnings.append(f"What changes for clients cannot be told completely, so access_changes is null: {problem}")
+            return None
+
+    def _judge_load(self, after: ruleset.Ruleset) -> None:
+        if after.loads or not self.policy.validate:
+            return
+        raise Refused(
+            f"{self.policy.path}: nothing was written, because PostgreSQL {self.policy.server.major} would not load the result: "
+            f"{errors_text(after)}. Correct or remove those lines, or replace the file's content with exclusive",
+            self,
+        )
+
+    def _judge_expectations(self, after: ruleset.Ruleset) -> None:
+        self.decisions = self._decide(after, [sentence.client for sentence in self.policy.expect])
+        broken = [
+            f"{hba_common.name_of(sentence.client)}: expected {sentence.expect}, but {hba_common.outcome_of(decision)}"
+            f"{self._advice(sentence, decision)}"
+            for sentence, decision in zip(self.policy.expect, self.decisions)
+            if sentence.expect is not None and not decide.meets(decision, sentence.expect)
+        ]
+        if broken:
+            head = f"nothing was written, because {len(broken)} of {len(self.policy.expect)} expectations would not be met"
+            raise Refused(f"{self.policy.path}: {head}.\n" + "\n".join(broken), self)
+
+    def _decide(self, rules: ruleset.Ruleset, clients: t.Sequence[Client]) -> list[decide.Decision]:
+        if not rules.loads:
+            reason = f"the server would not load the file: {hba_common.text_of(rules.errors[0].message)}"
+            return [decide.Decision(decide.UNDECIDED, reason=reason) for _ in clients]
+        return hba_common.decider(rules.rules, self.policy.server, self.policy.roles).decide_all(clients, explain=False)
+
+    def _advice(self, sentence: Sentence, decision: decide.Decision) -> str:
+        """Which rule would help, and where."""
+        expect, rule = sentence.expect or "", decision.rule
+        where = "" if rule is None else f" above line {rule.line} of {rule.file}"
+        if decision.outcome == decide.UNDECIDED:
+            return ""
+        if expect == decide.NO_ENTRY:
+            return f". It would be so without line {t.cast(Rule, rule).line}, if no later rule matches"
+        client = sentence.client
+        method = "reject" if expect in ("refused", decide.REJECTED) else expect
+        if expect == "allowed":
+            method = "peer" if client.transport == "local" else "scram-sha-256"
+        database = Token("replication") if client.replication else Token(client.database or client.user, True)
+        address = None if client.address is None else Token(f"{client.address}/{128 if ':' in client.address else 32}")
+        spec = RuleSpec(_TYPES[client.transport], (database,), (Token(client.user, True),), address, None, method)
+        try:
+            return f". This rule{where} would help: {' '.join(hba_common.text_of(rendered(spec, self.policy.server)[0]).split())}"
+        except ValueError:
+            return ""  # what is expected cannot be for such a client, as cert without TLS
+
+    def _judge_lockout(self, before: ruleset.Ruleset, after: ruleset.Ruleset) -> None:
+        own = self.policy.own
+        if own is None or self.policy.lockout == "ignore":
+            return
+        now = self._decide(after, [own])[0]
+        was = self._decide(before, [own])[0]
+        if now.outcome == decide.UNDECIDED:
+            if was.outcome == now.outcome and was.rule is not None and now.rule is not None and was.rule.raw == now.rule.raw:
+                return  # as little known as before: this change does not touch it
+        elif now.outcome not in (decide.REJECTED, decide.NO_ENTRY):
+            if was.outcome != now.outcome:
+                self.warnings.append(
+                    f"The connection that manages the server, {hba_common.name_of(own)},"
+                    f" changes its method from {was.outcome} to {now.outcome}."
+                )
+            return
+        text = f"the connection that manages the server, {hba_common.name_of(own)}, is not proved to get in afterwards: "
+        text += hba_common.outcome_of(now)
+        if self.policy.lockout == "refuse":
+            raise Refused(f"{self.policy.path}: nothing was written, because {text}. Add a rule for it, or set lockout to warn", self)
+        self.warnings.append(text[0].upper() + text[1:])
+
+    def _look_for_the_rest(self, after: ruleset.Ruleset) -> None:
+        """Absent is not refused: whom other rules still let in, of those that the given rules are about."""
+        self.still_granted = ()
+        if self.request.state != "absent" or not after.loads:
+            return
+        gone = [
+            rendered(spec._replace(method="reject", options=()), self.policy.server)[1]
+            for spec in self.request.rules
+            if spec.method != "reject"
+        ]
+        found = self._effect([*gone, *after.rules], after.rules) if gone else ()
+        self.still_granted = tuple([change for change in found or () if change.change == "gains"])
+        for change in self.still_granted:
+            self.warnings.append(still_granted_text(change))
+
+
+def errors_text(rules: ruleset.Ruleset) -> str:
+    """Why a file does not load, in a sentence."""
+    lines = [f"{f'line {error.line}: ' if error.line else ''}{hba_common.text_of(error.message)}" for error in rules.errors[:5]]
+    return "; ".join(lines) + (f" and {len(rules.errors) - 5} more" if len(rules.errors) > 5 else "")
+
+
+def still_granted_text(change: effect.AccessChange) -> str:
+    """One sentence about clients whose entry is gone and who get in by another."""
+    return "Access is still granted by another rule" + change.describe().partition("gains access")[2].partition("; before:")[0]
+
+
+def shown(prover: Prover) -> dict[str, t.Any]:
+    """What a module returns of a plan, whether it was made or refused."""
+    policy, result = prover.policy, prover.result
+    edits = result.edits if result is not None else ()
+    return {
+        "access_changes": None if prover.changes is None else [change.as_dict() for change in prover.changes],
+        "findings": [finding.as_dict() for finding in prover.findings],
+        "decisions": [
+            hba_common.shown_decision(sentence, decision, why_not=False) for sentence, decision in zip(policy.expect, prover.decisions)
+        ],
+        "rules": hba_common.shown_rows(prover.after.rows if prover.after is not None else (), policy.server),
+        "edits": [
+            {
+                **edit._asdict(),
+                "before": None if edit.before is None else hba_common.text_of(hba_common.masked_line(edit.before)),
+                "after": None if edit.after is None else hba_common.text_of(hba_common.masked_line(edit.after)),
+            }
+            for edit in edits
+        ],
+        "still_granted": [
+            {
+                **{name: value for name, value in change.as_dict().items() if name not in ("before", "change")},
+                "text": still_granted_text(change),
+            }
+            for change in prover.still_granted
+        ],
+    }
+
+
+def path_text(path: str) -> str:
+    """A path as the engine's text."""
+    return decode(path.encode("utf-8", "surrogateescape"))
