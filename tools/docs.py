@@ -62,7 +62,12 @@ def role_section(role: Path) -> str:
     for entry, spec in specs.items():
         parts += [f"## Entry point `{entry}`", "", f"{plain(spec['short_description'])}.", ""]
         parts += [f"- {plain(line)}" for line in spec.get("description", [])] + [""]
-        parts += [*option_table(spec.get("options", {})), ""]
+        # A YAML alias loads as the very same object.
+        same = next((name for name, other in specs.items() if name != entry and other.get("options") is spec.get("options")), "")
+        if same and same in list(specs)[: list(specs).index(entry)]:
+            parts += [f"The options are those of entry point `{same}`.", ""]
+        else:
+            parts += [*option_table(spec.get("options", {})), ""]
     return "\n".join(parts)
 
 
