@@ -175,7 +175,7 @@ class Node:
     def ask(self, host: str = "127.0.0.1", password: str | None = None, **options: t.Any) -> str:
         """Connect as an outsider with psycopg2; return the address that the server saw, or its refusal."""
         given = {"user": "postgres", "dbname": "app", "sslmode": "prefer", "connect_timeout": 10, **options}
-        secret = self.secret.read_text(encoding="utf-8") if password is None else password
+        secret = self.secret.read_text(encoding="utf-8").rstrip("\n") if password is None else password
         try:
             connection = psycopg2.connect(host=host, port=self.port, password=secret, **given)
         except psycopg2.OperationalError as error:

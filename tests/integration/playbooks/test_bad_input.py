@@ -36,7 +36,7 @@ REFUSED: dict[str, tuple[dict[str, t.Any], list[str]]] = {
     "clash": ({"pg_node_env": {"POSTGRES_DB": "x", "TZ": "UTC"}}, ["pg_node_env: POSTGRES_DB is set by an option", "Use that option"]),
     "image": (
         {"pg_node_image": "pgops-itest/none:1"},
-        ["pg_node_image: pgops-itest/none:1", "pgops.access.pg_image", "Nothing was changed"],
+        ["pg_node_image: pgops-itest/none:1", "pgops.access.pg_image"],
     ),
     "network": ({"pg_node_extra_networks": ["pgops-itest-none"]}, ["pg_node_extra_networks", "pgops-itest-none", "network create"]),
     "mount": ({"pg_node_mounts": ["/nowhere/init:/x:ro"]}, ["pg_node_mounts", "/nowhere/init"]),

@@ -126,7 +126,9 @@ def test_narrowed_to_one_address_and_one_database(node: Node) -> None:
     seen = node.ask().split()[2]
     run = node.role(pg_node_external_access_addresses=[f"{seen}/32"], pg_node_external_access_databases=["app"])
     assert run.code == 0, run.output
-    assert outcomes(run, "this host") == {"allowed"}
+    told = {(row[1].rsplit(" ", 1)[0], row[5]) for row in run.rows if row[0] == "this host"}
+    assert told == {("127.0.0.1", "allowed"), ("::1", "no_entry")}
+    assert "no pg_hba.conf entry" in node.ask("::1")
     assert outcomes(run, "second container") == {"no_entry"}
     assert {row[6] for row in run.rows if row[0] == "second container"} == {"reported"}
     assert node.ask().startswith("in as")
