@@ -76,7 +76,7 @@ EXPOSE 5432
 STOPSIGNAL SIGTERM
 USER 999
 HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=3 CMD ["/usr/local/bin/healthcheck.sh"]
-ENTRYPOINT ["/usr/local/bin/entrypoint"]
+ENTRYPOINT ["/usr/bin/python3", "-I", "/usr/local/lib/pgops/pid1.py"]
 CMD ["postgres"]
 LABEL org.opencontainers.image.title="pgops/postgres" \
       org.opencontainers.image.description="PostgreSQL and Patroni on Debian, with external access as declared in the environment" \

@@ -254,7 +254,7 @@ def test_no_credential_in_any_layer_and_no_word_of_one_in_the_history(tmp_path):
                         if member.name in ("etc/shadow", "etc/passwd") and re.search(rb"^[^:]*:(\$|:)", text, re.MULTILINE):
                             found.append(f"password in {member.name}")
     assert found == []
-    assert "usr/local/bin/entrypoint" in names
+    assert "usr/local/lib/pgops/pid1.py" in names
     for name in names:
         assert not re.search(r"PG_VERSION$|pg_hba\.conf$|\.pgpass|pip\.conf|/etc/ssl/private/.|root/\.cache/.", name), name
 

@@ -183,7 +183,9 @@ def decisions_of(
     if not rules.loads:
         first = rules.errors[0]
         where = f"line {first.line}: " if first.line else ""
-        return [decide.Decision(decide.UNDECIDED, reason=f"the server would not load the file: {where}{first.message}") for _ in clients]
+        return [
+            decide.Decision(decide.UNDECIDED, reason=f"the server would not load the file: {where}{first.message}") for _unused in clients
+        ]
     judge = hba_common.decider(rules.rules, server, roles)
     return judge.decide_all([sentence.client for sentence in clients], explain=explain)
 

@@ -133,9 +133,9 @@ def _server_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--oauth-validator-libraries",
         type=_names,
-        default=(),
+        default=None,
         metavar="LIST",
-        help="the server's setting of that name (18; default: empty)",
+        help="the server's setting of that name (18; without it, whatever the lines need is taken as permitted)",
     )
     parser.add_argument(
         "--db-user-namespace", choices=("on", "off"), default="off", help="the server's setting of that name (16 and earlier)"
@@ -324,7 +324,7 @@ def _ident_rows(args: argparse.Namespace, server: Server) -> int:
 
 def _ident_load(args: argparse.Namespace, server: Server) -> int:
     mapping = _ident_of(args.file, server)
-    print(json.dumps({"loads": mapping.loads, "errors": [error_item(error) for error in mapping.errors]}))
+    sys.stdout.write(json.dumps({"loads": mapping.loads, "errors": [error_item(error) for error in mapping.errors]}) + "\n")
     return EXIT_OK if mapping.loads else EXIT_FOUND
 
 
@@ -342,7 +342,7 @@ def cmd_load(args: argparse.Namespace) -> int:
     if args.ident:
         return _ident_load(args, server)
     rules = ruleset_of(args.file, server)
-    print(json.dumps({"loads": rules.loads, "errors": [error_item(error) for error in rules.errors]}))
+    sys.stdout.write(json.dumps({"loads": rules.loads, "errors": [error_item(error) for error in rules.errors]}) + "\n")
     return EXIT_OK if rules.loads else EXIT_FOUND
 
 
@@ -429,10 +429,10 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
     try:
         return int(args.run(args))
     except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
+        sys.stderr.write(f"error: {error}\n")
         return EXIT_USAGE
     except WouldNotLoad as error:
-        print(f"error: {error}", file=sys.stderr)
+        sys.stderr.write(f"error: {error}\n")
         return EXIT_FOUND
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -440,4 +440,4 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -267,7 +267,7 @@ class Layout:
             return self._first(name)
         if position == "last":
             return self._last(name)
-        kind, _, anchor = position.partition(":")
+        kind, _unused, anchor = position.partition(":")
         if anchor == name:
             raise PlanError(f"position {position!r}: a section cannot stand beside itself")
         if anchor not in self.by_name:

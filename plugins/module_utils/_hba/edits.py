@@ -178,7 +178,7 @@ def subtract(
     ``unwanted`` are keys, with the meaning when method and options must be equal too.
     """
     index: dict[tuple[str, tuple[object, ...], str], list[int]] = {}
-    for number, (key, _) in enumerate(unwanted):
+    for number, (key, _unused) in enumerate(unwanted):
         for user in key.users:
             index.setdefault((key.type, key.address, user), []).append(number)
     for entry in scope:
@@ -236,7 +236,7 @@ def _spans(text: str, fields: t.Sequence[Field]) -> list[tuple[int, int]] | None
     position = _end(_SKIP, text, 0)
     for field in fields:
         start = end = position
-        for _ in field:
+        for _unused in field:
             match = _TOKEN.match(text, position)
             if match is None:
                 return None
@@ -302,7 +302,7 @@ def spec_of_entry(entry: Entry, text: str) -> RuleSpec:
     """A rule that was read, as a wanted one, with its comment and expiry. Raises ValueError for an entry that is no rule."""
     if entry.rule is None:
         raise ValueError("not a rule")
-    _, comment, expires = comments.split(text)
+    _unused, comment, expires = comments.split(text)
     return spec_of_rule(entry.fields, entry.rule)._replace(comment=comment, expires=expires)
 
 

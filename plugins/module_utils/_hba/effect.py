@@ -218,7 +218,7 @@ class _Sweep:
         stack = [(position, node) for position, _last, node in soft if position < limit]
         if not stack:
             return [(first, second, low, high, ALWAYS)] if self._differs(first, second) else []
-        stack += [(position, ALWAYS) for position in {first, second} if position != NOBODY]
+        stack += [(position, ALWAYS) for position in sorted({first, second}) if position != NOBODY]
         stack.sort()
         if all(self._items[position].sides == BOTH for position, _node in stack):
             return []
@@ -294,7 +294,7 @@ class _Sweep:
                     if _implies(one, two):
                         care = space.minus(care, space.minus(first, second))
                     elif _implies(two, one):
-                        care = space.minus(care, space.minus(second, first))
+                        care = space.minus(care, space.minus(one=second, two=first))
                     elif _excludes(one, two):
                         care = space.minus(care, space.both(first, second))
         return care

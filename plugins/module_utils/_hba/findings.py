@@ -7,7 +7,7 @@
 
 ``error``: access is not what the file seems to say, or anybody gets in. ``warning``: a rule never matches, or credentials or data
 travel readable. ``notice``: worth knowing. Facts are PostgreSQL's (reference sections 3 to 6); the judgements are ours and stand
-in docs/decisions/0031-findings.md. Time n log n in the rules.
+in docs/decisions/0034-findings.md. Time n log n in the rules.
 """
 
 from __future__ import annotations

@@ -37,7 +37,8 @@ class Server(t.NamedTuple):
     features: frozenset[str] = ALL_FEATURES
     """Compiled-in features, of ``ssl``, ``gssapi``, ``ldap``, ``pam``; Debian's builds have all."""
     db_user_namespace: bool = False
-    oauth_validator_libraries: tuple[str, ...] = ()
+    oauth_validator_libraries: tuple[str, ...] | None = ()
+    """The setting of that name (18). None: not known, so whatever a line needs is taken as permitted."""
     minor: int | None = None
     """Minor release, for the few rules that changed inside a major; None means the newest."""
 

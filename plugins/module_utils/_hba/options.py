@@ -200,8 +200,13 @@ class Options:
     def _finish_oauth(self) -> None:
         self._need("scope", "scope" in self.values)
         self._need("issuer", "issuer" in self.values)
+        if self.server.oauth_validator_libraries is not None:
+            self._choose_validator(self.server.oauth_validator_libraries)
+        if self.flags.get("delegate_ident_mapping") and "map" in self.values:
+            raise Refused("map cannot be used in combination with delegate_ident_mapping")
+
+    def _choose_validator(self, libraries: tuple[str, ...]) -> None:
         setting = '"oauth_validator_libraries"' if self.server.major >= 19 else "oauth_validator_libraries"
-        libraries = self.server.oauth_validator_libraries
         if not libraries:
             raise Refused(f"{setting} must be set for authentication method oauth")
         chosen = self.values.get("validator")
@@ -213,8 +218,6 @@ class Options:
             self.values["validator"] = libraries[0]
         elif chosen not in libraries:
             raise Refused(f'validator "{chosen}" is not permitted by {setting}')
-        if self.flags.get("delegate_ident_mapping") and "map" in self.values:
-            raise Refused("map cannot be used in combination with delegate_ident_mapping")
 
     # -------------------------------------------------------------------------------------------------------- the view
 

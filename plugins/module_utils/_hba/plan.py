@@ -318,10 +318,10 @@ class _Work:
         unwanted: list[tuple[Key, Meaning | None]] = []
         for index, spec in enumerate(self.request.rules):
             check_spec(spec, self.server, f"rules[{index}]", absent=True)
-            _, rule = rendered(spec if spec.method is not None else spec._replace(method="reject"), self.server)
+            _unused, rule = rendered(spec if spec.method is not None else spec._replace(method="reject"), self.server)
             meaning = meaning_of(rule, self.server)
             unwanted.append((meaning.key, None if spec.method is None else meaning))
-        scope = self.entries.concerning([key for key, _ in unwanted], lines)
+        scope = self.entries.concerning([key for key, _unused in unwanted], lines)
         for entry, left in subtract(self.document, scope, unwanted):
             if left:
                 self.changes.replaced[entry.line] = left[0]
@@ -375,7 +375,7 @@ class _Work:
         text = self.document.lines[entry.line].text
         if entry.meaning != wanted.meaning:
             text = with_method(text, entry, wanted.spec, self.server)
-        _, comment, expires = comments.split(text)
+        _unused, comment, expires = comments.split(text)
         comment_wanted = comment if wanted.spec.comment is None else wanted.spec.comment.strip() or None
         if (comment or None, expires) != (comment_wanted or None, wanted.spec.expires):
             text = with_comment(text, comment_wanted, wanted.spec.expires, self.server)

@@ -101,7 +101,7 @@ class _Work:
         return start
 
     def piece(self, piece: Piece, start: int, stripped: bool) -> int:
-        for _ in range(piece.low):
+        for _unused in range(piece.low):
             start = self.atom(piece, start, stripped)
         if piece.high is None:
             loop = self.program.new()
@@ -111,7 +111,7 @@ class _Work:
         if piece.high == piece.low:
             return start
         end = self.program.new()
-        for _ in range(piece.high - piece.low):
+        for _unused in range(piece.high - piece.low):
             self.jump(start, end)
             start = self.atom(piece, start, stripped)
         self.jump(start, end)

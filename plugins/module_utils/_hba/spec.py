@@ -76,7 +76,7 @@ def spec_from_line(text: str, server: Server, where: str = "rule", *, absent: bo
         raise InvalidRule(where, f"holds no rule: {line!r}")
     if fields.fields[0][0].text in catalog.INCLUDE_WORDS and len(fields.fields) == 2:
         raise InvalidRule(where, "is an include record, not a rule")
-    _, comment, expires = comments.split(line)
+    _unused, comment, expires = comments.split(line)
     spec = _from_fields(fields.fields, server, where, absent=absent)
     return check_spec(spec._replace(comment=comment or None, expires=expires), server, where, absent=absent)
 

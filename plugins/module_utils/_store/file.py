@@ -315,7 +315,7 @@ def _read_stable(path: str, target: str) -> base.Snapshot:
     """Read until the file did not change while it was read: a writer in place must not give us half of its work."""
     handle = os.open(target, os.O_RDONLY | _FLAGS)
     try:
-        for _ in range(20):
+        for _unused in range(20):
             before = os.fstat(handle)
             if not stat.S_ISREG(before.st_mode):
                 kind = "a directory" if stat.S_ISDIR(before.st_mode) else "not a regular file"

@@ -87,7 +87,7 @@ def test_methods_follow_the_servers_major():
 
 
 def test_options_go_with_their_method():
-    rules, _ = lines(methods=("ldap",), options=("ldapserver=ldap.example.com", "ldapbasedn=dc=example,dc=com"))
+    rules, _unused = lines(methods=("ldap",), options=("ldapserver=ldap.example.com", "ldapbasedn=dc=example,dc=com"))
     assert rules[0] == 'host all all 0.0.0.0/0 ldap ldapserver=ldap.example.com "ldapbasedn=dc=example,dc=com"'
 
 
@@ -97,7 +97,7 @@ def test_cert_is_tls_only_and_needs_an_authority():
 
 
 def test_a_demand_for_certificates_survives_the_fall_back():
-    rules, _ = lines(methods=("garbage",), options=("clientcert=verify-full",), client_ca=True)
+    rules, _unused = lines(methods=("garbage",), options=("clientcert=verify-full",), client_ca=True)
     assert rules[0] == "hostssl all all 0.0.0.0/0 md5 clientcert=verify-full"
     with pytest.raises(SettingsError, match="EXTERNAL_ACCESS_OPTIONS"):
         lines(methods=("garbage",), options=("clientcert=verify-full",))

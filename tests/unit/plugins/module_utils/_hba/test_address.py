@@ -102,7 +102,7 @@ def test_agrees_with_getaddrinfo() -> None:
         "4294967295",
         "ff01",
     ]
-    for _ in range(20_000):
+    for _unused in range(20_000):
         text = "".join(chance.choices(atoms, k=chance.randrange(1, 7)))
         try:
             answer = socket.getaddrinfo(text.encode(), None, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[0]

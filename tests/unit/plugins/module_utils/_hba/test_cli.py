@@ -52,7 +52,7 @@ def test_rows(folder: Path) -> None:
 
 
 def test_rows_of_an_old_major_and_of_a_build(folder: Path) -> None:
-    code, output, _ = run("rows", "--postgres-version", "15", "--without", "ssl,gssapi", "pg_hba.conf", cwd=folder)
+    code, output, _unused = run("rows", "--postgres-version", "15", "--without", "ssl,gssapi", "pg_hba.conf", cwd=folder)
     rows = rows_of(output)
     assert code == 1
     assert "file_name" not in rows[0]
@@ -63,7 +63,7 @@ def test_rows_of_an_old_major_and_of_a_build(folder: Path) -> None:
 def test_load(folder: Path) -> None:
     path = str(folder / "pg_hba.conf")
     assert json.loads(run("load", "--postgres-version", "18", path)[1]) == {"loads": True, "errors": []}
-    code, output, _ = run("load", "--postgres-version", "13", path)
+    code, output, _unused = run("load", "--postgres-version", "13", path)
     answer = json.loads(output)
     assert (code, answer["loads"], answer["errors"][0]["line_number"]) == (1, False, 2)
     warned = run("load", "--postgres-version", "18", "--ssl", "off", path)
@@ -75,7 +75,7 @@ def test_load(folder: Path) -> None:
 
 def test_load_tells_what_the_view_hides(tmp_path: Path) -> None:
     line = b"hostssl a a all trust clientcert=zz\n"
-    code, output, _ = run("load", "--postgres-version", "16", "-", stdin=line, cwd=tmp_path)
+    code, output, _unused = run("load", "--postgres-version", "16", "-", stdin=line, cwd=tmp_path)
     assert code == 1
     assert json.loads(output)["errors"][0]["error"] == 'invalid value for clientcert: "zz"'
     rows = rows_of(run("rows", "--postgres-version", "16", "-", stdin=line, cwd=tmp_path)[1])
@@ -83,13 +83,13 @@ def test_load_tells_what_the_view_hides(tmp_path: Path) -> None:
 
 
 def test_standard_input_includes_from_the_current_folder(folder: Path) -> None:
-    code, output, _ = run("rows", "--postgres-version", "17", "-", stdin=b"include extra.conf\n", cwd=folder)
+    code, output, _unused = run("rows", "--postgres-version", "17", "-", stdin=b"include extra.conf\n", cwd=folder)
     assert code == 0
     assert [row["file_name"] for row in rows_of(output)] == [str(folder / "extra.conf")]
 
 
 def test_bytes_that_are_not_utf8_survive(tmp_path: Path) -> None:
-    code, output, _ = run("rows", "--postgres-version", "16", "-", stdin=b'local "\xff\xc3\xa9" a trust\n', cwd=tmp_path)
+    code, output, _unused = run("rows", "--postgres-version", "16", "-", stdin=b'local "\xff\xc3\xa9" a trust\n', cwd=tmp_path)
     assert code == 0
     assert rows_of(output)[0]["database"][0].encode("utf-8", "surrogateescape") == b"\xff\xc3\xa9"
 
@@ -130,7 +130,7 @@ def test_effect_says_what_changes_and_where(tmp_path: Path) -> None:
     (tmp_path / "before").write_bytes(b"local all all peer\nhost all all 10.0.0.0/8 md5\n")
     (tmp_path / "after").write_bytes(b"local all all peer\nhost all all 10.0.0.0/9 md5\n")
     version = ("effect", "--postgres-version", "16")
-    code, output, _ = run(*version, "before", "after", cwd=tmp_path)
+    code, output, _unused = run(*version, "before", "after", cwd=tmp_path)
     changes = json.loads(output)
     assert (code, len(changes)) == (0, 1)
     assert changes[0]["addresses"] == ["10.128.0.0/9"]
@@ -147,7 +147,7 @@ def test_commands_that_need_loaded_rules_name_the_error(tmp_path: Path) -> None:
 
 def test_format(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b'# c\nlocal  "app"   all peer # who\n')
-    code, output, _ = run("format", "--postgres-version", "16", "f", cwd=tmp_path)
+    code, output, _unused = run("format", "--postgres-version", "16", "f", cwd=tmp_path)
     assert code == 0
     assert [line.split() for line in output.splitlines()] == [[b"#", b"c"], [b"local", b"app", b"all", b"peer", b"#", b"who"]]
     assert run("format", "--check", "--postgres-version", "16", "f", cwd=tmp_path)[0] == 1
@@ -157,16 +157,24 @@ def test_format(tmp_path: Path) -> None:
 
 def test_rows_of_a_user_map(tmp_path: Path) -> None:
     (tmp_path / "pg_ident.conf").write_bytes(b"m /^(.*)@x$ \\1\nbad\n")
-    code, output, _ = run("rows", "--ident", "--postgres-version", "15", "pg_ident.conf", cwd=tmp_path)
+    code, output, _unused = run("rows", "--ident", "--postgres-version", "15", "pg_ident.conf", cwd=tmp_path)
     assert code == 1
     assert rows_of(output)[0] == {"line_number": 1, "map_name": "m", "sys_name": "/^(.*)@x$", "pg_username": "\\1", "error": None}
     assert json.loads(run("load", "--ident", "--postgres-version", "12", "pg_ident.conf", cwd=tmp_path)[1])["loads"] is False
 
 
 def test_findings(tmp_path: Path) -> None:
-    code, output, _ = run("findings", "--postgres-version", "16", "-", stdin=b"host all all 0.0.0.0/0 trust\nbad\n", cwd=tmp_path)
+    code, output, _unused = run("findings", "--postgres-version", "16", "-", stdin=b"host all all 0.0.0.0/0 trust\nbad\n", cwd=tmp_path)
     found = json.loads(output)
     assert code == 1
     assert {finding["line"] for finding in found} == {1, 2}
     assert {"code", "severity", "file", "line", "reason", "remedy"} <= set(found[0])
     assert run("findings", "--postgres-version", "16", str(tmp_path / "nope"))[0] == 2
+
+
+def test_oauth_is_permitted_where_the_setting_is_not_known(tmp_path: Path) -> None:
+    (tmp_path / "pg_hba.conf").write_text("host all all all oauth issuer=i scope=s validator=v\n")
+    known = ("--oauth-validator-libraries", "other")
+    assert json.loads(run("load", "--postgres-version", "18", "pg_hba.conf", cwd=tmp_path)[1]) == {"loads": True, "errors": []}
+    answer = json.loads(run("load", "--postgres-version", "18", *known, "pg_hba.conf", cwd=tmp_path)[1])
+    assert answer["errors"][0]["error"] == 'validator "v" is not permitted by oauth_validator_libraries'

@@ -111,7 +111,7 @@ HOST_NAME_COUNT = 27
 @pytest.mark.parametrize("major", MAJORS)
 def test_without_a_resolver_only_host_names_are_undecided(major: int) -> None:
     """The recorded connections that take name resolution: the exact list, so that nothing else hides behind it."""
-    _, wrong, undecided = replay(major, None)
+    _unused, wrong, undecided = replay(major, None)
     assert wrong == []
     columns = {case["name"]: case["hba"].split()[3] for case in RECORDED["cases"]}
     assert {columns[name] for name in undecided} == HOST_NAMES

@@ -315,7 +315,7 @@ def two_files(draw: t.Any, databases: list[str], users: list[str], addresses: li
         elif what == "drop":
             after.pop(draw(st.integers(0, len(after) - 1)))
         elif what == "swap":
-            one, two = (draw(st.integers(0, len(after) - 1)) for _ in range(2))
+            one, two = (draw(st.integers(0, len(after) - 1)) for _unused in range(2))
             after[one], after[two] = after[two], after[one]
         elif what == "shuffle":
             after = draw(st.permutations(after))

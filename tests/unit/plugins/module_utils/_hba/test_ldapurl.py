@@ -143,6 +143,6 @@ def test_agrees_with_openldap() -> None:
         b"%20",
     ]
     atoms += [b"%", b"%zz", b"%00", b"[::1]", b"[", b"]", b",", b" ", b"+1", b"-1", b"99999999999", b"!", b"%2f", b"\xc3\xa9", b"ldaps://"]
-    for _ in range(30_000):
+    for _unused in range(30_000):
         url = chance.choice([b"ldap://", b"ldaps://", b"ldap://h:1/dc=x", b""]) + b"".join(chance.choices(atoms, k=chance.randrange(9)))
         assert _ours(url) == _real(library, url), url

@@ -76,7 +76,7 @@ def test_one_token(text: str, token: str, quoted: bool, major: int) -> None:
     ],
 )
 def test_lists(text: str, fields: list[list[str]]) -> None:
-    assert [[token for token, _ in field] for field in shape(text)] == fields
+    assert [[token for token, _unused in field] for field in shape(text)] == fields
 
 
 def test_carriage_return_is_a_blank_until_18() -> None:
@@ -126,7 +126,7 @@ def test_scanner_agrees_with_byte_model(major: int, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("ansible_collections.pgops.access.plugins.module_utils._hba.lexer.token_limit", lambda _server: limit)
     chance = random.Random(major)
     alphabet = [b"a", b"b", b'"', b'"', b" ", b",", b"#", b"\t", b"\r", b"@", b"\xc3", b"\xa9", b"\x0b", b"\x1c", b"\xff"]
-    for _ in range(20_000):
+    for _unused in range(20_000):
         line = b"".join(chance.choices(alphabet, k=chance.randrange(14)))
         found = scan(decode(line), Server(major))
         fields = [[(encode(token.text), token.quoted) for token in field] for field in found.fields]

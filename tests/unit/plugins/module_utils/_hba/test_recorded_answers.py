@@ -57,7 +57,7 @@ def _reader(case: dict[str, t.Any]) -> DictReader:
 def _server(name: str, ssl: bool) -> Server:
     """From ``min 13.23`` (built with OpenSSL only), ``full 15.18`` (Debian's build) or ``full 19rc1``."""
     build, version = name.split()
-    major, _, minor = version.replace("rc", ".").partition(".")
+    major, _unused, minor = version.replace("rc", ".").partition(".")
     features = ALL_FEATURES if build == "full" else frozenset({"ssl"})
     return Server(
         int(major), ssl=ssl, features=features, oauth_validator_libraries=VALIDATORS, minor=None if "rc" in version else int(minor)

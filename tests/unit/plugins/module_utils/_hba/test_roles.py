@@ -46,7 +46,7 @@ def test_a_client_adds_to_what_the_roles_say() -> None:
 def test_membership_is_reachability(grants: list[tuple[str, str]]) -> None:
     memberships = Memberships([Role(name) for name in "abcdef"] + [Role(member, member_of=(group,)) for member, group in grants])
     reached = {name: {name} for name in "abcdef"}
-    for _ in range(6):
+    for _unused in range(6):
         for member, group in grants:
             for known in reached.values():
                 if member in known:

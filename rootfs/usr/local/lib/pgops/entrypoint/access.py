@@ -81,7 +81,7 @@ def refusal(rule: RuleSpec, server: Server) -> str | None:
 
 def _rule(access: Access, subject: RuleSpec, method: str, options: tuple[tuple[str, str], ...]) -> RuleSpec:
     # cert and clientcert exist on TLS connections only; the server refuses them elsewhere.
-    needs_tls = access.tls_required or method == "cert" or any(name in NARROWING_OPTIONS for name, _ in options)
+    needs_tls = access.tls_required or method == "cert" or any(name in NARROWING_OPTIONS for name, _unused in options)
     return subject._replace(type="hostssl" if needs_tls else "host", method=method, options=options)
 
 
@@ -97,7 +97,7 @@ def _problem(rule: RuleSpec, access: Access, server: Server, client_ca: bool) ->
     reason = refusal(rule, server)
     if reason is not None:
         return f"cannot be used: {reason}"
-    if not client_ca and (method == "cert" or any(name == "clientcert" for name, _ in rule.options)):
+    if not client_ca and (method == "cert" or any(name == "clientcert" for name, _unused in rule.options)):
         return "needs a certificate authority for client certificates: mount one as /etc/pgops/tls/ca.crt"
     return None
 

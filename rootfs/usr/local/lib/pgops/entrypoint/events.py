@@ -73,7 +73,7 @@ class Decided(t.NamedTuple):
 Decide = t.Callable[[Attempt], Decided]
 
 
-def no_decision(_: Attempt) -> Decided:
+def no_decision(_unused: Attempt) -> Decided:
     """For when no rules are at hand."""
     return Decided(None, None)
 

@@ -88,7 +88,7 @@ class Hub:
         self._spawned: list[int] = []
         self._wakeup, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         for number in SIGNALS:
-            signal.signal(number, lambda *_: None)
+            signal.signal(number, lambda *_unused: None)
         signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
         self._selector.register(self._wakeup, selectors.EVENT_READ)
 
@@ -134,7 +134,7 @@ class Hub:
         waits = [value for value in (seconds, self.ticker()) if value is not None]
         events = self._selector.select(max(0.0, min(waits)) if waits else None)
         heard: list[int] = []
-        for key, _ in events:
+        for key, _unused in events:
             if key.fd == self._wakeup:
                 with contextlib.suppress(BlockingIOError):
                     heard = list(os.read(self._wakeup, 512))
