@@ -8,7 +8,7 @@
 export PORT ENGINE PURGE
 STAGES := lint unit repo sanity differential integration image molecule bench
 .DEFAULT_GOAL := help
-.PHONY: help up down report test clean $(STAGES)
+.PHONY: help up down test clean $(STAGES)
 
 help:        ## this list
 	@sed -n 's/^\([a-z]*\): *\(.*[^ ]\)* *## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -19,9 +19,6 @@ up:          ## a running PostgreSQL, reachable from outside, and the proof     
 down:        ## remove what `make up` made, but keep the data                   (PURGE=1 removes the data, too)
 	@tools/bootstrap runtime && tools/play down $(ARGS)
 
-report:      ## an HTML page: who can reach what
-	@tools/bootstrap runtime && tools/play report $(ARGS)
-
 test:        ## every check of the project, one after the other
 	@tools/bootstrap dev && tools/check
 
@@ -29,7 +26,8 @@ lint:        ## ansible-lint, yamllint, ruff, mypy, shellcheck, hadolint
 unit:        ## fast tests without I/O
 repo:        ## the house's own rules
 sanity:      ## ansible-test sanity
-differential: ## our engine against real PostgreSQL servers
+differential: ## our engine against real PostgreSQL servers                      (N=5000: that many random files for each)
+differential: export PGOPS_DIFFERENTIAL_N = $(or $(N),150)
 integration: ## modules and roles against real servers
 image:       ## the container image
 molecule:    ## the whole product in containers
