@@ -166,7 +166,7 @@ class _Task:
         """A server at hand that is to load the rules must read this very file: else we would edit another server's."""
         if self.connection is None or not (self.reload or self.params["path"] is None) or not (self.facts and self.facts.hba_file):
             return
-        for _ in range(20):  # other writers may be at work between the two looks
+        for _unused in range(20):  # other writers may be at work between the two looks
             try:
                 theirs: bytes | None = ServerFiles(self.connection).read(self.facts.hba_file)
             except Denied:

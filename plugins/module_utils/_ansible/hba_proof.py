@@ -132,7 +132,7 @@ class Prover:
     def _decide(self, rules: ruleset.Ruleset, clients: t.Sequence[Client]) -> list[decide.Decision]:
         if not rules.loads:
             reason = f"the server would not load the file: {hba_common.text_of(rules.errors[0].message)}"
-            return [decide.Decision(decide.UNDECIDED, reason=reason) for _ in clients]
+            return [decide.Decision(decide.UNDECIDED, reason=reason) for _unused in clients]
         return hba_common.decider(rules.rules, self.policy.server, self.policy.roles).decide_all(clients, explain=False)
 
     def _advice(self, sentence: Sentence, decision: decide.Decision) -> str:

@@ -284,18 +284,18 @@ class _Sweep:
         return self._space.simplify(node, care)
 
     def _consistent(self, facts: list[Fact]) -> Node:
-        """What facts of one column imply about each other. Facts come in the order of the diagrams."""
+        """What facts of this column imply about each other. Facts come in the order of the diagrams."""
         space = self._space
         care = self._one_at_most([fact for fact in facts if fact.kind == "host"])
-        for at, one in enumerate(facts):
-            for two in facts[:at]:
-                if one.axis == two.axis and not one.kind == two.kind == "host":
-                    first, second = space.fact(one), space.fact(two)
-                    if _implies(one, two):
+        for at, this in enumerate(facts):
+            for that in facts[:at]:
+                if this.axis == that.axis and not this.kind == that.kind == "host":
+                    first, second = space.fact(this), space.fact(that)
+                    if _implies(this, that):
                         care = space.minus(care, space.minus(first, second))
-                    elif _implies(two, one):
-                        care = space.minus(care, space.minus(one=second, two=first))
-                    elif _excludes(one, two):
+                    elif _implies(that, this):
+                        care = space.minus(care, space.minus(second, first))
+                    elif _excludes(this, that):
                         care = space.minus(care, space.both(first, second))
         return care
 
