@@ -284,7 +284,7 @@ class _Sweep:
         return self._space.simplify(node, care)
 
     def _consistent(self, facts: list[Fact]) -> Node:
-        """What facts of this column imply about each other. Facts come in the order of the diagrams."""
+        """What facts of one column imply about each other. Facts come in the order of the diagrams."""
         space = self._space
         care = self._one_at_most([fact for fact in facts if fact.kind == "host"])
         for at, this in enumerate(facts):
