@@ -82,20 +82,7 @@ class Attempted(t.NamedTuple):
         return server.attempt(self.user, self.database, address=self.address, source=source, tls=self.tls, replication=self.replication)
 
 
-class MachineResolver:
-    """Names as this machine, which the servers run on, resolves them."""
-
-    def reverse(self, address: str) -> str | None:
-        try:
-            return socket.getnameinfo((address, 0), socket.NI_NAMEREQD)[0]
-        except OSError:
-            return None
-
-    def forward(self, name: str) -> list[str]:
-        try:
-            return [str(item[4][0]) for item in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)]
-        except (OSError, UnicodeError):
-            return []
+names = engine_module("host").Names
 
 
 class _SockAddr(ctypes.Structure):
@@ -161,7 +148,7 @@ class Judge:
     def __init__(self, server: Server, case: Case) -> None:
         self.verdict, rules = read(server, case)
         target = described(server, case)
-        self.decider = decide.Decider(rules.rules, server=target, roles=roles(server), resolver=MachineResolver(), interfaces=interfaces())
+        self.decider = decide.Decider(rules.rules, server=target, roles=roles(server), resolver=names(), interfaces=interfaces())
 
     def expected(self, attempted: Attempted) -> t.Any:
         """The decision, without and with explanation: they have to agree."""

@@ -43,6 +43,7 @@ def engine_module(name: str) -> t.Any:
 
 model = engine_module("model")
 main = engine_module("__main__")
+machine = engine_module("host")
 ruleset = engine_module("ruleset")
 parser = engine_module("parser")
 view = engine_module("view")
@@ -77,14 +78,14 @@ def read(server: Server, case: Case) -> tuple[Verdict, t.Any]:
     with acting_as(server.account.pw_uid if server.account else None):
         if case.kind == "ident":
             return _read_ident(server, path, target)
-        rules = ruleset.load(path, main.FileReader(), target, host())
+        rules = ruleset.load(path, machine.Files(), target, host())
     rows = None if rules.unreadable is not None else view.hba_rows(rules.rows, target)
     log = tuple(f"LOG:  {error.message}" for error in rules.errors if not error.shown)
     return Verdict(_normal(server, rows), _normal(server, rules.unreadable), rules.loads, _normal(server, log)), rules
 
 
 def _read_ident(server: Server, path: str, target: t.Any) -> tuple[Verdict, t.Any]:
-    maps = ident.load(path, main.FileReader(), target)
+    maps = ident.load(path, machine.Files(), target)
     rows = None if server.major < 15 or maps.unreadable is not None else maps.view_rows(target)
     return Verdict(_normal(server, rows), _normal(server, maps.unreadable), maps.loads), maps
 

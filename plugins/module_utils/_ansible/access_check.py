@@ -13,6 +13,7 @@ from .._server import report
 from .._server.access_check import AccessCheck, Check, Client, Limits
 from .._server.channel import DEFAULT_SOCKET_DIRECTORY, TlsSettings
 from .._server.errors import InvalidInput
+from . import arguments
 from .arguments import connection_options
 from .run import Result
 
@@ -39,13 +40,7 @@ def argument_spec() -> dict[str, dict[str, t.Any]]:
 def client_options() -> dict[str, dict[str, t.Any]]:
     """One sentence for a client, with what only a real connection needs added to it."""
     return {
-        "user": {"type": "str", "required": True},
-        "database": {"type": "str"},
-        "address": {"type": "str"},
-        "transport": {"type": "str", "choices": ["local", "tcp", "tls", "gss"]},
-        "replication": {"type": "bool", "default": False},
-        "memberships": {"type": "list", "elements": "str"},
-        "expect": {"type": "str"},
+        **arguments.client_options(),
         "name": {"type": "str"},
         "password": {"type": "str", "no_log": True},
         "host": {"type": "str"},

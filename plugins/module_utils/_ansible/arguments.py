@@ -26,3 +26,16 @@ def connection_options() -> dict[str, dict[str, t.Any]]:
         "ssl_cert": {"type": "path"},
         "ssl_key": {"type": "path"},
     }
+
+
+def client_options() -> dict[str, dict[str, t.Any]]:
+    """One sentence for a client, without what only a real connection needs."""
+    return {
+        "user": {"type": "str", "required": True},
+        "database": {"type": "str"},
+        "address": {"type": "str"},
+        "transport": {"type": "str", "choices": ["local", "tcp", "tls", "gss"]},
+        "replication": {"type": "bool", "default": False},
+        "memberships": {"type": "list", "elements": "str"},
+        "expect": {"type": "str"},
+    }

@@ -22,7 +22,7 @@ from .._server.errors import CannotConnect
 from .._server.facts import Denied, Facts, ServerFiles, ask, translated
 from .._store import base
 from .._store.file import FileStore
-from . import hba_common, hba_proof
+from . import arguments, hba_common, hba_proof
 from .arguments import connection_options
 from .hba_common import Invalid
 from .hba_info import connection_of
@@ -48,7 +48,7 @@ def argument_spec() -> dict[str, dict[str, t.Any]]:
         "position": {"type": "str"},
         "move": {"type": "bool", "default": False},
         "exclusive": {"type": "bool", "default": False},
-        "expect": {"type": "list", "elements": "dict", "options": hba_common.client_options()},
+        "expect": {"type": "list", "elements": "dict", "options": arguments.client_options()},
         "lockout": {"type": "str", "default": "refuse", "choices": ["refuse", "warn", "ignore"]},
         "validate": {"type": "bool", "default": True},
         "reload": {"type": "bool"},

@@ -10,14 +10,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import socket
 import typing as t
 
 from .._hba import catalog, decide, view
 from .._hba.errors import HbaError
+from .._hba.host import Names
 from .._hba.lexer import logical_lines
 from .._hba.model import Client, LineError, Role, Row, Rule, Server, decode, encode
-from .._hba.reader import Entry
 
 MASK = "********"
 SECRETS = ("ldapbindpasswd", "radiussecrets")
@@ -27,19 +26,6 @@ _DEBIAN = re.compile(r"/etc/postgresql/(\d+)/[^/]+/")
 
 class Invalid(HbaError, ValueError):
     """An option cannot be used as it is given; the message names it."""
-
-
-def client_options() -> dict[str, dict[str, t.Any]]:
-    """One sentence for a client, without what only a real connection needs."""
-    return {
-        "user": {"type": "str", "required": True},
-        "database": {"type": "str"},
-        "address": {"type": "str"},
-        "transport": {"type": "str", "choices": ["local", "tcp", "tls", "gss"]},
-        "replication": {"type": "bool", "default": False},
-        "memberships": {"type": "list", "elements": "str"},
-        "expect": {"type": "str"},
-    }
 
 
 class Sentence(t.NamedTuple):
@@ -84,51 +70,6 @@ def server_of_file(path: str, version: str | None) -> Server:
         )
     major, minor = version_of(text)
     return Server(major, minor=minor)
-
-
-class Files:
-    """Files of this machine, of which some are looked at as they would be; see ``_hba.reader.Reader``."""
-
-    def __init__(self, instead: t.Mapping[str, bytes] | None = None) -> None:
-        self._instead = dict(instead or {})
-
-    def read(self, path: str) -> bytes:
-        """Content of a file; raises OSError."""
-        if path in self._instead:
-            return self._instead[path]
-        with open(encode(path), "rb") as file:
-            return file.read()
-
-    def list_directory(self, path: str) -> list[Entry]:
-        """Entries of a directory; raises OSError."""
-        entries: list[Entry] = []
-        with os.scandir(encode(path)) as found:
-            for item in found:
-                try:
-                    if item.is_symlink():
-                        item.stat()
-                    entries.append(Entry(decode(item.name), item.is_dir()))
-                except OSError:
-                    entries.append(Entry(decode(item.name), broken=True))
-        return entries
-
-
-class Resolver:
-    """Host names as this machine sees them."""
-
-    def reverse(self, address: str) -> str | None:
-        """The name of a numeric address; None when there is none."""
-        try:
-            return socket.getnameinfo((address, 0), socket.NI_NAMEREQD)[0]
-        except OSError:
-            return None
-
-    def forward(self, name: str) -> list[str]:
-        """The numeric addresses of a name; empty when there are none."""
-        try:
-            return [str(found[4][0]) for found in socket.getaddrinfo(name, None)]
-        except (OSError, UnicodeError):
-            return []
 
 
 # ----------------------------------------------------------------------------------------------------------------------- results
@@ -269,4 +210,4 @@ def secrets_in(rules: t.Iterable[t.Any]) -> set[str]:
 
 def decider(rules: t.Iterable[Rule], server: Server, roles: t.Sequence[Role] | None) -> decide.Decider:
     """Who decides: with the server's roles where they are known, names resolved by this machine."""
-    return decide.Decider(rules, server=server, roles=roles, resolver=Resolver())
+    return decide.Decider(rules, server=server, roles=roles, resolver=Names())

@@ -11,13 +11,13 @@ import contextlib
 import os
 import typing as t
 
-from .._hba import decide, ruleset
+from .._hba import decide, host, ruleset
 from .._hba.findings import findings
 from .._hba.model import Server
 from .._hba.reader import DictReader
 from .._server import loaded, session
 from .._server.facts import Denied, Facts, ServerFiles, ask, translated
-from . import hba_common
+from . import arguments, hba_common
 from .arguments import connection_options
 from .hba_common import Invalid, Sentence
 from .run import Result
@@ -38,7 +38,7 @@ def argument_spec() -> dict[str, dict[str, t.Any]]:
         "path": {"type": "path"},
         "content": {"type": "str"},
         "postgres_version": {"type": "str"},
-        "clients": {"type": "list", "elements": "dict", "options": hba_common.client_options()},
+        "clients": {"type": "list", "elements": "dict", "options": arguments.client_options()},
         "fail_on": {"type": "str", "default": "mismatch", "choices": ["mismatch", "never"]},
     }
 
@@ -100,10 +100,10 @@ def _read(params: t.Mapping[str, t.Any], server: Server) -> _Source:
     path = os.path.abspath(params["path"])
     if os.path.isdir(path):
         raise Invalid(f"path: {path} is a directory; give the path of the file itself")
-    found = ruleset.load(path, hba_common.Files(), server)
+    found = ruleset.load(path, host.Files(), server)
     if found.unreadable is not None:
         raise Invalid(f"path: {found.unreadable}")
-    return _Source(path, found, hba_common.Files())
+    return _Source(path, found, host.Files())
 
 
 def _live(connection: t.Any, server: Server, facts: Facts, clients: t.Sequence[Sentence], params: t.Mapping[str, t.Any]) -> Result:

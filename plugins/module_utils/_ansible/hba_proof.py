@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._hba import decide, document, effect, plan, ruleset
+from .._hba import decide, document, effect, host, plan, ruleset
 from .._hba.errors import HbaError
 from .._hba.findings import Finding, findings
 from .._hba.model import Client, Role, Rule, Server, Token, decode
@@ -99,7 +99,7 @@ class Prover:
 
     def _read(self, raw: bytes) -> ruleset.Ruleset:
         path = self.policy.path
-        return ruleset.load(path, hba_common.Files({path: raw}), self.policy.server)
+        return ruleset.load(path, host.Files({path: raw}), self.policy.server)
 
     def _effect(self, before: t.Sequence[Rule], after: t.Sequence[Rule]) -> tuple[effect.AccessChange, ...] | None:
         try:

@@ -18,14 +18,12 @@ import contextlib
 import importlib
 import json
 import os
-import socket
 import sys
 import typing as t
 
-from . import catalog, view
+from . import catalog, host, view
 from .errors import HbaError
 from .model import ALL_FEATURES, LineError, Role, Server, decode, encode
-from .reader import Entry
 from .ruleset import Ruleset, load, parse_text
 
 PROGRAM = "python3 -m ansible_collections.pgops.access.plugins.module_utils._hba"
@@ -38,47 +36,6 @@ class UsageError(Exception):
 
 class WouldNotLoad(Exception):
     """The command needs rules that a server has loaded, and no server would load these."""
-
-
-class FileReader:
-    """Reads real files for the engine."""
-
-    def read(self, path: str) -> bytes:
-        """Content of a file; raises OSError, with EISDIR for a directory."""
-        with open(encode(path), "rb") as file:
-            return file.read()
-
-    def list_directory(self, path: str) -> list[Entry]:
-        """Entries of a directory; raises OSError."""
-        entries: list[Entry] = []
-        with os.scandir(encode(path)) as found:
-            for item in found:
-                name = decode(item.name)
-                try:
-                    if item.is_symlink():
-                        item.stat()
-                    entries.append(Entry(name, item.is_dir()))
-                except OSError:
-                    entries.append(Entry(name, broken=True))
-        return entries
-
-
-class SystemResolver:
-    """Host names as a server on this machine sees them."""
-
-    def reverse(self, address: str) -> str | None:
-        """The name of a numeric address; None when there is none."""
-        try:
-            return socket.getnameinfo((address, 0), socket.NI_NAMEREQD)[0]
-        except OSError:
-            return None
-
-    def forward(self, name: str) -> list[str]:
-        """The numeric addresses of a name; empty when there are none."""
-        try:
-            return [str(found[4][0]) for found in socket.getaddrinfo(name, None)]
-        except (OSError, UnicodeError):
-            return []
 
 
 # ------------------------------------------------------------------------------------------------------------------- arguments
@@ -224,7 +181,7 @@ def bytes_of(argument: str) -> bytes:
     if argument == "-":
         return sys.stdin.buffer.read()
     try:
-        return FileReader().read(path_of(argument))
+        return host.Files().read(path_of(argument))
     except OSError as error:
         raise UsageError(f"{argument}: cannot be read: {error.strerror}") from error
 
@@ -233,8 +190,8 @@ def ruleset_of(argument: str, server: Server) -> Ruleset:
     """Ruleset of a file argument, with all that it includes."""
     path = path_of(argument)
     if argument == "-":
-        return parse_text(bytes_of(argument), server, path, FileReader())
-    return load(path, FileReader(), server)
+        return parse_text(bytes_of(argument), server, path, host.Files())
+    return load(path, host.Files(), server)
 
 
 def json_of(argument: str) -> t.Any:
@@ -332,8 +289,8 @@ def _ident_of(argument: str, server: Server) -> t.Any:
     ident = _part("ident")
     path = path_of(argument, "pg_ident.conf")
     if argument == "-":
-        return ident.parse_text(bytes_of(argument), server, path, FileReader())
-    return ident.load(path, FileReader(), server)
+        return ident.parse_text(bytes_of(argument), server, path, host.Files())
+    return ident.load(path, host.Files(), server)
 
 
 def cmd_load(args: argparse.Namespace) -> int:
@@ -353,7 +310,7 @@ def cmd_decide(args: argparse.Namespace) -> int:
     server = server_of(args)
     rules = loadable(args.file, server)
     items = json_of(args.clients)
-    resolver = SystemResolver() if args.resolve == "system" else None
+    resolver = host.Names() if args.resolve == "system" else None
     try:
         clients = decide.clients_from_json(items)
         decider = decide.Decider(
@@ -407,7 +364,7 @@ def _texts(rules: Ruleset) -> dict[str, bytes]:
     texts: dict[str, bytes] = {}
     for file in rules.files:
         with contextlib.suppress(OSError):
-            texts[file] = FileReader().read(file)
+            texts[file] = host.Files().read(file)
     return texts
 
 
