@@ -37,7 +37,7 @@ def test_from_this_host(cell: Cell, family: str) -> None:
             # The client library refuses any other exchange, so success proves the method, not only the login.
             parameters["require_auth"] = expected
         try:
-            with psycopg2.connect(**parameters, connect_timeout=10) as connection, connection.cursor() as cursor:
+            with psycopg2.connect(**parameters, connect_timeout=30) as connection, connection.cursor() as cursor:
                 cursor.execute("select session_user, family(inet_client_addr())")
                 assert cursor.fetchone()[0] == role
             connection.close()
@@ -53,7 +53,7 @@ def test_from_another_container(cell: Cell, family: str) -> None:
     script = []
     for role, password in CASES:
         expected = cell.expected(role, password)
-        dsn = f"host={host} port=5432 dbname=app user={role} password={password} connect_timeout=10"
+        dsn = f"host={host} port=5432 dbname=app user={role} password={password} connect_timeout=30"
         script.append(f"psql -XAtc 'select session_user, inet_client_addr(), {len(script)}' {shlex.quote(dsn)} 2>&1 | tr '\\n' ' '; echo")
     lines = engine.ask("exec", engine.CLIENT, "sh", "-c", "\n".join(script)).stdout.splitlines()
     own = engine.addresses(engine.CLIENT)[family]
