@@ -15,7 +15,7 @@ UTILS = "plugins/module_utils"
 # For each package: which of our packages it may import. Nothing else.
 ALLOWED: dict[str, set[str]] = {
     "_hba": set(),
-    "_auth": set(),
+    "_auth": {"_hba"},
     "_store": {"_hba"},
     "_patroni": {"_hba", "_store"},
     "_server": {"_hba", "_auth"},
