@@ -26,8 +26,9 @@ lint:        ## ansible-lint, yamllint, ruff, mypy, shellcheck, hadolint
 unit:        ## fast tests without I/O
 repo:        ## the house's own rules
 sanity:      ## ansible-test sanity
-differential: ## our engine against real PostgreSQL servers                      (N=5000: that many random files for each)
+differential: ## our engine against real PostgreSQL servers                      (N=5000: that many new random files for each)
 differential: export PGOPS_DIFFERENTIAL_N = $(or $(N),150)
+differential: export PGOPS_DIFFERENTIAL_SEED = $(or $(SEED),$(if $(N),random))
 integration: ## modules and roles against real servers
 image:       ## the container image
 molecule:    ## the whole product in containers

@@ -1,10 +1,11 @@
 # Copyright (c) 2026 The pgops.access developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fresh random and mutated files each run: view rows and load verdict, engine against server.
+"""Random and mutated files: view rows and load verdict, engine against server.
 
-``PGOPS_DIFFERENTIAL_N`` files for each server and kind; ``PGOPS_DIFFERENTIAL_SEED`` repeats a run. What differs is made small and
-kept in ``data/found``, where ``test_cases.py`` replays it for ever.
+``PGOPS_DIFFERENTIAL_N`` files for each server and kind. The same files every run, so that a check of a change is about that change;
+``PGOPS_DIFFERENTIAL_SEED=random`` draws new ones, a number repeats such a run. What differs is made small and kept in ``data/found``,
+where ``test_cases.py`` replays it for ever.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from .servers import Server
 from .shrink import shrink
 
 N = int(os.environ.get("PGOPS_DIFFERENTIAL_N") or 150)
-SEED = int(os.environ.get("PGOPS_DIFFERENTIAL_SEED") or random.SystemRandom().randrange(2**31))
+_SEED = os.environ.get("PGOPS_DIFFERENTIAL_SEED") or "20261124"
+SEED = random.SystemRandom().randrange(2**31) if _SEED == "random" else int(_SEED)
 KEPT_PER_SERVER = 3
 """Failures of one server that are made small and kept; the rest are usually the same fault again."""
 

@@ -119,6 +119,21 @@ def expect(pattern: bytes, subject: bytes, major: int) -> tuple[str, str] | None
     return "true", ",".join("-" if span is None else subject[span[0] : span[1]].hex() for span in spans)
 
 
+DISAGREED = [
+    (b"aa", rb"(^.)\1"),
+    (b"abab", rb"(\Aab)\1"),
+    (b"bb", rb"(\A)?\M|\1"),
+    (b"bb", rb"(?:[[:alpha:]]{1,2}.??(\A))?\M|\1"),
+    (b" a", rb"(?x)(?<=1*)(?:(\A){1,1}?)??"),
+]
+"""What random expressions found: up to 13 a back reference keeps the conditions inside its group, and {1,1} its preference."""
+
+
+def test_expressions_that_once_disagreed(server: Server) -> None:
+    server.sql(FUNCTION)
+    assert [expect(pattern, subject, server.major) for subject, pattern in DISAGREED] == ask(server, DISAGREED)
+
+
 @pytest.mark.parametrize("kind", ["soup", "plain", "back"])
 def test_expressions(server: Server, kind: str) -> None:
     server.sql(FUNCTION)

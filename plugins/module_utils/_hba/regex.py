@@ -64,7 +64,7 @@ class Match(t.NamedTuple):
 class Pattern:
     """A compiled expression; see :func:`compile_pattern`."""
 
-    def __init__(self, text: str, syntax: regex_syntax.Syntax) -> None:
+    def __init__(self, text: str, syntax: regex_syntax.Syntax, major: int) -> None:
         self.text = text
         self.groups = syntax.groups
         """Number of capturing groups."""
@@ -72,7 +72,7 @@ class Pattern:
         self._tree: Tree | None = None
         contents: dict[int, Choice] = {}
         _collect(syntax.root, contents)
-        self._builder = Builder(contents)
+        self._builder = Builder(contents, major)
         self._automaton = Automaton(self._builder.program((Piece(Group(syntax.root, 0)),)))
 
     def search(self, subject: bytes | str) -> bool:
@@ -143,4 +143,4 @@ def compile_pattern(text: str, *, major: int = 18) -> Pattern:
     if syntax.branches + syntax.size > MAX_STATES:
         raise UnsupportedPattern(text, "it needs too many states; use a smaller repetition count")
     syntax = regex_syntax.parse(chars, major)
-    return _guarded(text, lambda: Pattern(text, syntax))
+    return _guarded(text, lambda: Pattern(text, syntax, major))

@@ -61,31 +61,31 @@ class Node:
         self.automaton: Automaton | None = None
 
 
-def _branch(pieces: tuple[Piece, ...]) -> Node:
+def _branch(pieces: tuple[Piece, ...], major: int) -> Node:
     flags = 0
     for index, piece in enumerate(pieces):
         if piece.high == 0:
             continue
-        inner = _choice(piece.atom.body) if isinstance(piece.atom, Group) else None
+        inner = _choice(piece.atom.body, major) if isinstance(piece.atom, Group) else None
         merged = flags | piece.prefer | (inner.flags if inner else 0)
         capturing = isinstance(piece.atom, Group) and piece.atom.number > 0
         if capturing or isinstance(piece.atom, Back) or _up(merged) & _MESSY:
-            return _messy(pieces, index, flags, inner)
+            return _messy(pieces, index, flags, inner, major)
         flags = merged
     return Node("plain", flags, pieces)
 
 
-def _messy(pieces: tuple[Piece, ...], index: int, flags: int, inner: Node | None) -> Node:
+def _messy(pieces: tuple[Piece, ...], index: int, flags: int, inner: Node | None, major: int) -> Node:
     """A branch from the piece on that needs a node of its own: what stands before it, itself, the rest."""
     piece = pieces[index]
-    item, joint = _item(piece, inner)
+    item, joint = _item(piece, inner, major)
     before, rest = pieces[:index], pieces[index + 1 :]
     if not rest:
         if not before:
             return item
         flags |= _combine(flags, item.flags)
         return Node("row", flags, pieces, [Node("plain", flags, before), item])
-    tail = _branch(rest)
+    tail = _branch(rest, major)
     joint |= _combine(joint, tail.flags)
     prefix = Node("plain", flags, before)
     flags |= _combine(flags, joint)
@@ -99,7 +99,7 @@ def _messy(pieces: tuple[Piece, ...], index: int, flags: int, inner: Node | None
     return Node("row", flags, pieces, [prefix, joined])
 
 
-def _item(piece: Piece, inner: Node | None) -> tuple[Node, int]:
+def _item(piece: Piece, inner: Node | None, major: int) -> tuple[Node, int]:
     """The node for a quantified atom, and the flags of the concatenation that it begins."""
     prefer = piece.prefer
     once = (piece._replace(low=1, high=1, prefer=0),)
@@ -111,6 +111,9 @@ def _item(piece: Piece, inner: Node | None) -> tuple[Node, int]:
         atom.flags |= _combine(prefer, atom.flags)
         atom.pieces = (piece,)
         return atom, joint
+    if piece.low == piece.high == 1 and major < 14 and atom.flags != joint:
+        # Every atom was one half of a concatenation then, which also carried the preference of a quantifier that changes nothing else.
+        return Node("wrap", joint, (piece,), [atom]), joint
     if piece.low == piece.high == 1 and (not prefer or not preference or prefer == preference):
         return atom, joint
     if not atom.flags & (_CAPTURE | _BACK):
@@ -140,9 +143,9 @@ def _atom(piece: Piece, inner: Node | None, once: tuple[Piece, ...]) -> Node:
     return inner
 
 
-def _choice(choice: Choice) -> Node:
+def _choice(choice: Choice, major: int) -> Node:
     """The node for what stands between parentheses."""
-    children = [_branch(branch) for branch in choice.branches]
+    children = [_branch(branch, major) for branch in choice.branches]
     if len(children) == 1:
         return children[0]
     flags = LONGER
@@ -164,7 +167,7 @@ class Tree:
     """The tree of an expression and the automata of its nodes."""
 
     def __init__(self, root: Choice, builder: Builder) -> None:
-        self.root = _choice(root)
+        self.root = _choice(root, builder.major)
         _captures(self.root)
         self._prepare(self.root, builder)
 

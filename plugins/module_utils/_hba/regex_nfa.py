@@ -54,9 +54,12 @@ class Program:
 class Builder:
     """Builds programs that share one table of conditions."""
 
-    def __init__(self, groups: dict[int, Choice]) -> None:
+    def __init__(self, groups: dict[int, Choice], major: int) -> None:
         self.groups = groups
         """What each capturing group contains, for back references."""
+        self.major = major
+        self.bare_references = major >= 14
+        """Whether a back reference is free of the conditions inside its group; up to 13 ``(^a)\\1`` matches nothing (12 to 18 asked)."""
         self.conditions: list[Condition] = []
         self._known: dict[object, int] = {}
 
@@ -132,8 +135,8 @@ class _Work:
             self.jump(start, end, -1 if stripped else self.builder.condition(atom))
             return end
         if isinstance(atom, Back):
-            # The text of a back reference is in the group's language, without the conditions on where the group stood.
-            return self.choice(self.builder.groups[atom.number], start, stripped=True)
+            # The text of a back reference is in the group's language; since 14 without the conditions on where the group stood.
+            return self.choice(self.builder.groups[atom.number], start, stripped or self.builder.bare_references)
         return self.choice(atom.body, start, stripped)
 
     def choice(self, choice: Choice, start: int, stripped: bool) -> int:
