@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import typing as t
 
+from .._server import session
+
 SSL_MODES = ["allow", "disable", "prefer", "require", "verify-ca", "verify-full"]
 
 
@@ -26,6 +28,21 @@ def connection_options() -> dict[str, dict[str, t.Any]]:
         "ssl_cert": {"type": "path"},
         "ssl_key": {"type": "path"},
     }
+
+
+def connection_parameters(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """libpq's parameters from the module's."""
+    return session.parameters(
+        host=params["login_host"] or params["login_unix_socket"] or "",
+        port=params["login_port"],
+        user=params["login_user"],
+        password=params["login_password"],
+        database=params["login_db"] or "postgres",
+        ssl_mode=params["ssl_mode"],
+        ca_cert=params["ca_cert"],
+        ssl_cert=params["ssl_cert"],
+        ssl_key=params["ssl_key"],
+    )
 
 
 def client_options() -> dict[str, dict[str, t.Any]]:

@@ -28,6 +28,10 @@ class Invalid(HbaError, ValueError):
     """An option cannot be used as it is given; the message names it."""
 
 
+class Refused(HbaError):
+    """A proof does not hold, so the change is not made; the prover knows what it would have been."""
+
+
 class Sentence(t.NamedTuple):
     """A client as given, as the engine's value, and what is expected of it."""
 

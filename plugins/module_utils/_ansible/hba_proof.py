@@ -13,23 +13,14 @@ from __future__ import annotations
 import typing as t
 
 from .._hba import decide, document, effect, host, plan, ruleset
-from .._hba.errors import HbaError
 from .._hba.findings import Finding, findings
 from .._hba.model import Client, Role, Rule, Server, Token, decode
 from .._hba.render import rendered
 from .._hba.spec import RuleSpec, spec_from_dict, spec_from_line
 from . import hba_common
-from .hba_common import Invalid, Sentence
+from .hba_common import Invalid, Refused, Sentence
 
 _TYPES = {"local": "local", "tcp": "hostnossl", "tls": "hostssl", "gss": "hostgssenc"}
-
-
-class Refused(HbaError):
-    """The change is not made; ``prover`` knows what it would have been."""
-
-    def __init__(self, message: str, prover: Prover) -> None:
-        super().__init__(message)
-        self.prover = prover
 
 
 class Policy(t.NamedTuple):
@@ -113,8 +104,7 @@ class Prover:
             return
         raise Refused(
             f"{self.policy.path}: nothing was written, because PostgreSQL {self.policy.server.major} would not load the result: "
-            f"{errors_text(after)}. Correct or remove those lines, or replace the file's content with exclusive",
-            self,
+            f"{errors_text(after)}. Correct or remove those lines, or replace the file's content with exclusive"
         )
 
     def _judge_expectations(self, after: ruleset.Ruleset) -> None:
@@ -127,7 +117,7 @@ class Prover:
         ]
         if broken:
             head = f"nothing was written, because {len(broken)} of {len(self.policy.expect)} expectations would not be met"
-            raise Refused(f"{self.policy.path}: {head}.\n" + "\n".join(broken), self)
+            raise Refused(f"{self.policy.path}: {head}.\n" + "\n".join(broken))
 
     def _decide(self, rules: ruleset.Ruleset, clients: t.Sequence[Client]) -> list[decide.Decision]:
         if not rules.loads:
@@ -174,7 +164,7 @@ class Prover:
         text = f"the connection that manages the server, {hba_common.name_of(own)}, is not proved to get in afterwards: "
         text += hba_common.outcome_of(now)
         if self.policy.lockout == "refuse":
-            raise Refused(f"{self.policy.path}: nothing was written, because {text}. Add a rule for it, or set lockout to warn", self)
+            raise Refused(f"{self.policy.path}: nothing was written, because {text}. Add a rule for it, or set lockout to warn")
         self.warnings.append(text[0].upper() + text[1:])
 
     def _look_for_the_rest(self, after: ruleset.Ruleset) -> None:

@@ -21,7 +21,7 @@ from .._hba.reader import Entry
 from . import session
 from .errors import CannotConnect, ServerError
 
-_SETTINGS = ("server_version_num", "ssl", "hba_file", "db_user_namespace", "oauth_validator_libraries")
+_SETTINGS = ("server_version_num", "ssl", "hba_file", "ident_file", "db_user_namespace", "oauth_validator_libraries")
 _BUILD_MARKS = {"ssl": "openssl", "gssapi": "with-gssapi", "ldap": "with-ldap", "pam": "with-pam"}
 _NOT_THERE, _NO_FOLDER, _DENIED = "58P01", "42809", "42501"
 
@@ -40,6 +40,8 @@ class Facts(t.NamedTuple):
     roles: tuple[Role, ...]
     client: Client
     """The session that asked, as the server sees it."""
+    ident_file: str = ""
+    """Where the server reads its user name maps; empty when the role may not know."""
 
 
 def ask(connection: t.Any) -> Facts:
@@ -55,7 +57,8 @@ def ask(connection: t.Any) -> Facts:
         minor=number % 10000,
     )
     version = f"{number // 10000}.{number % 10000}"
-    return Facts(server, version, found.get("hba_file", ""), _roles(connection), _own_client(connection))
+    roles, client = _roles(connection), _own_client(connection)
+    return Facts(server, version, found.get("hba_file", ""), roles, client, found.get("ident_file", ""))
 
 
 _SETTINGS_SQL = "select name, setting from pg_catalog.pg_settings where name = any(%s)"

@@ -27,8 +27,38 @@ Rows = t.List[t.Dict[str, t.Any]]
 Connect = t.Callable[[], t.ContextManager[t.Any]]
 PAUSE = 0.05
 """Seconds between two looks at the load time; a reload usually takes a few milliseconds."""
-_REFUSED = re.compile(r"pg_hba\.conf\"? was not reloaded|could not load|contains no entries", re.IGNORECASE)
 _REASON = re.compile(r"(?:LOG|CONTEXT|HINT|ERROR|FATAL):\s+(.*)")
+
+
+class Kind(t.NamedTuple):
+    """One of the two files that a reload reads."""
+
+    setting: str
+    """The server's setting that says where the file is."""
+    view: str
+    """The view that shows the file as the server's parser reads it."""
+    since: int
+    """First major release that has the view."""
+    name: str
+    """What the server's log calls the file."""
+    refused: re.Pattern[str]
+    """What the server's log says when it refuses the file."""
+
+
+HBA = Kind(
+    "hba_file",
+    "pg_hba_file_rules",
+    10,
+    "pg_hba",
+    re.compile(r"pg_hba\.conf\"? was not reloaded|could not load|contains no entries", re.IGNORECASE),
+)
+IDENT = Kind(
+    "ident_file",
+    "pg_ident_file_mappings",
+    15,
+    "pg_ident",
+    re.compile(r"pg_ident\.conf\"? was not reloaded|could not (?:load|open usermap file)[^\n]*pg_ident", re.IGNORECASE),
+)
 
 
 class NotLoaded(ServerError):
@@ -47,6 +77,8 @@ class Expected(t.NamedTuple):
     """The rows that the view has to show, with the columns of the server's major; ``file_name`` is not compared."""
     problem: str = ""
     """Why the server refuses the file, as far as the caller knows; the view hides some errors, and shows warnings as errors."""
+    without_view: t.Callable[[str, ServerFiles], str] | None = None
+    """Where the release has no view: reads the file of that name, and what it includes, through the server's eyes; says what is wrong."""
 
 
 class Proof(t.NamedTuple):
@@ -61,16 +93,22 @@ class Proof(t.NamedTuple):
     seconds: float
 
 
-def check_privileges(connection: t.Any) -> None:
+def check_privileges(connection: t.Any, kind: Kind = HBA) -> None:
     """Before anything is written: raise :class:`Denied` when this role could not reload and look at the rules."""
-    sql = """
-        select has_function_privilege('pg_catalog.pg_reload_conf()', 'execute'),
-               has_table_privilege('pg_catalog.pg_hba_file_rules', 'select')
-               and has_function_privilege('pg_catalog.pg_hba_file_rules()', 'execute')"""
+    look = "has_function_privilege('pg_catalog.pg_read_binary_file(text)', 'execute')"
+    if has_view(connection, kind):
+        look = f"has_table_privilege('pg_catalog.{kind.view}', 'select') and has_function_privilege('pg_catalog.{kind.view}()', 'execute')"
+    sql = f"select has_function_privilege('pg_catalog.pg_reload_conf()', 'execute'), {look}"
     may_reload, may_look = session.rows(connection, sql)[0]
     if not may_reload or not may_look:
-        missing = "pg_reload_conf()" if not may_reload else "pg_hba_file_rules"
+        missing = kind.view if has_view(connection, kind) else f"pg_read_binary_file(text), and before {kind.since} there is no {kind.view}"
+        missing = "pg_reload_conf()" if not may_reload else missing
         raise Denied(f"the role may not use {missing}: use a superuser, grant it, or set reload to false and reload by other means")
+
+
+def has_view(connection: t.Any, kind: Kind) -> bool:
+    """Whether the server's release has the view."""
+    return int(connection.server_version) >= kind.since * 10000
 
 
 def pending(connection: t.Any, files: t.Sequence[str]) -> bool | None:
@@ -86,21 +124,54 @@ def pending(connection: t.Any, files: t.Sequence[str]) -> bool | None:
         return None
 
 
-def view_rows(connection: t.Any) -> Rows:
+def changed(connection: t.Any, files: t.Sequence[str]) -> dict[str, float]:
+    """When files were put in their place, in seconds since 1970; the server tells whole seconds only. Without what it may not tell."""
+    sql = """
+        select name, extract(epoch from greatest(found.change, found.modification))::float8
+          from unnest(%s::text[]) as names(name), pg_catalog.pg_stat_file(name, true) as found
+         where found.modification is not null"""
+    try:
+        return {str(name): float(moment) for name, moment in session.rows(connection, sql, [list(files)])}
+    except Exception as error:
+        if sqlstate(error) != "42501":
+            raise
+        return {}
+
+
+class LogSettings(t.NamedTuple):
+    """How a server writes its log, and when it loaded its rules last (seconds since 1970)."""
+
+    line_prefix: str | None
+    timezone: str | None
+    load_time: float | None
+    hba_file: str
+
+
+def log_settings(connection: t.Any) -> LogSettings:
+    """Any role may ask; ``hba_file`` is empty where it may not know."""
+    sql = """
+        select pg_catalog.current_setting('log_line_prefix'), pg_catalog.current_setting('log_timezone'),
+               extract(epoch from pg_catalog.pg_conf_load_time())::float8,
+               (select setting from pg_catalog.pg_settings where name = 'hba_file')"""
+    prefix, timezone, moment, hba_file = session.rows(connection, sql)[0]
+    return LogSettings(prefix, timezone, float(moment), hba_file or "")
+
+
+def view_rows(connection: t.Any, kind: Kind = HBA) -> Rows:
     """The server's own reading of the file on its disk. Raises :class:`NotLoaded` when it cannot open it, :class:`Denied`."""
     try:
-        found = session.rows(connection, "select to_jsonb(v)::text from pg_catalog.pg_hba_file_rules as v")
+        found = session.rows(connection, f"select to_jsonb(v)::text from pg_catalog.{kind.view} as v")  # noqa: S608 - a constant
     except Exception as error:
         text = session.one_line(error)
-        if sqlstate(error) == "42501" and "pg_hba_file_rules" in text:
-            raise Denied(f"the role may not read pg_hba_file_rules: {text}") from error
+        if sqlstate(error) == "42501" and kind.view in text:
+            raise Denied(f"the role may not read {kind.view}: {text}") from error
         if sqlstate(error):
             raise NotLoaded(f"the server cannot read its file: {text}") from error
         raise
     return [json.loads(row[0]) for row in found]
 
 
-def reload(connection: t.Any, connect: Connect, timeout: float, expected: Expected | None = None) -> Proof:
+def reload(connection: t.Any, connect: Connect, timeout: float, expected: Expected | None = None, kind: Kind = HBA) -> Proof:
     """Reload, and prove it; without ``expected`` only that the postmaster is through with the reload.
 
     ``connection`` stays from before, so that it works whatever the new rules say; ``connect`` opens a new session each time; that it
@@ -108,14 +179,14 @@ def reload(connection: t.Any, connect: Connect, timeout: float, expected: Expect
     """
     try:
         with translated("to load the rules"):
-            return _reload(connection, connect, timeout, expected)
+            return _reload(connection, connect, timeout, expected, kind)
     except CannotConnect as error:
         raise NotLoaded(str(error)) from error
 
 
-def _reload(connection: t.Any, connect: Connect, timeout: float, expected: Expected | None) -> Proof:
+def _reload(connection: t.Any, connect: Connect, timeout: float, expected: Expected | None, kind: Kind) -> Proof:
     began = time.monotonic()
-    log = _Log(connection)
+    log = _Log(connection, kind)
     moment = session.rows(connection, "select clock_timestamp()")[0][0]
     if not session.rows(connection, "select pg_catalog.pg_reload_conf()")[0][0]:
         raise NotLoaded("the server could not be told to reload: pg_reload_conf() returned false")
@@ -126,7 +197,7 @@ def _reload(connection: t.Any, connect: Connect, timeout: float, expected: Expec
             with connect() as fresh:
                 loaded = session.rows(fresh, "select pg_catalog.pg_conf_load_time()")[0][0]
                 if loaded >= moment:
-                    holds = _compare(fresh, expected) if expected is not None else False
+                    holds = _compare(fresh, expected, kind) if expected is not None else False
                     log.check()
                     return Proof(loaded.isoformat(), holds, log.readable, round(time.monotonic() - began, 3))
                 problem = (
@@ -140,30 +211,39 @@ def _reload(connection: t.Any, connect: Connect, timeout: float, expected: Expec
         time.sleep(PAUSE)
 
 
-def _compare(connection: t.Any, expected: Expected) -> bool:
+def _compare(connection: t.Any, expected: Expected, kind: Kind) -> bool:
     """Raise NotLoaded unless the server's file is ours; True when its bytes were compared too."""
-    rows = view_rows(connection)
-    errors = [row for row in rows if row["error"] is not None]
-    if _columns(rows) != _columns(expected.rows):
-        if errors and [row["error"] for row in expected.rows] != [row["error"] for row in rows]:
-            first = errors[0]
-            raise NotLoaded(f"the server refuses line {first['line_number']} of its file: {first['error']}")
-        shown = session.rows(connection, "select pg_catalog.current_setting('hba_file', true)")[0][0] or "another file"
-        raise NotLoaded(f"the server shows other rules than those that were written; it reads {shown}: is that this file?")
+    found = session.rows(connection, "select setting from pg_catalog.pg_settings where name = %s", [kind.setting])
+    where = str(found[0][0]) if found else ""  # nothing is shown to who may not know
+    if has_view(connection, kind):
+        _compare_rows(view_rows(connection, kind), expected.rows, where)
     if expected.problem:
         raise NotLoaded(f"the server refuses the file: {expected.problem}")
+    files = ServerFiles(connection)
     try:
-        shown = session.rows(connection, "select pg_catalog.current_setting('hba_file')")[0][0]
-        content = ServerFiles(connection).read(shown)
+        if where and files.read(where) != expected.content:
+            raise NotLoaded(f"the file that the server reads, {where}, does not hold what was written: is it this file?")
+        problem = expected.without_view(where, files) if where and expected.without_view and not has_view(connection, kind) else ""
     except Denied:
-        return False
-    except Exception as error:
-        if sqlstate(error) == "42501":
-            return False
-        raise
-    if content != expected.content:
-        raise NotLoaded(f"the file that the server reads, {shown}, does not hold what was written: is it this file?")
-    return True
+        where = ""
+    except OSError as error:
+        raise NotLoaded(f"the server cannot read its file: {session.one_line(error)}") from error
+    if not where and not has_view(connection, kind):
+        raise NotLoaded(f"the role may not read the server's {kind.setting}, and this release has no view of it")
+    if where and problem:
+        raise NotLoaded(problem)
+    return bool(where)
+
+
+def _compare_rows(rows: Rows, wanted: Rows, where: str) -> None:
+    errors = [row for row in rows if row["error"] is not None]
+    if _columns(rows) == _columns(wanted):
+        return
+    if errors and [row["error"] for row in wanted] != [row["error"] for row in rows]:
+        first = errors[0]
+        raise NotLoaded(f"the server refuses line {first['line_number']} of its file: {first['error']}")
+    shown = where or "another file"
+    raise NotLoaded(f"the server shows other rules than those that were written; it reads {shown}: is that this file?")
 
 
 def _columns(rows: Rows) -> Rows:
@@ -173,8 +253,9 @@ def _columns(rows: Rows) -> Rows:
 class _Log:
     """The end of the server's log, from the moment of creation on; readable where the logging collector runs and the role may."""
 
-    def __init__(self, connection: t.Any) -> None:
+    def __init__(self, connection: t.Any, kind: Kind) -> None:
         self._connection = connection
+        self._kind = kind
         self.readable = False
         try:
             found = session.rows(connection, "select f, (pg_catalog.pg_stat_file(f, true)).size from pg_catalog.pg_current_logfile() as f")
@@ -193,6 +274,6 @@ class _Log:
         sql = "select pg_catalog.pg_read_binary_file(%s, %s, 65536, true)"
         raw = session.rows(self._connection, sql, [self._path, self._start])[0][0]
         text = bytes(raw or b"").decode("utf-8", "replace")
-        if "pg_hba" in text and _REFUSED.search(text):
+        if self._kind.name in text and self._kind.refused.search(text):
             reasons = [match.group(1) for match in _REASON.finditer(text) if "parameter" not in match.group(1)]
             raise NotLoaded("the server's log says: " + "; ".join(reasons[:6] or [text.strip()[:500]]))

@@ -1,0 +1,259 @@
+# Copyright (c) 2026 The pgops.access developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# This module util is PRIVATE to the collection.
+"""A file of access rules under management: plan, prove, apply, verify. One sequence; a module brings what it plans and proves with."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import os
+import stat
+import time
+import typing as t
+
+from .._hba import plan
+from .._hba.model import Server
+from .._server import loaded, session
+from .._server.errors import CannotConnect
+from .._server.facts import Denied, Facts, ServerFiles, ask, translated
+from .._store import base
+from .._store.file import FileStore
+from . import hba_common
+from .arguments import connection_options, connection_parameters
+from .hba_common import Invalid, Refused
+from .run import Result
+
+if t.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule  # type: ignore[import-untyped]
+
+WRITERS = 10
+"""So often a proof is begun again because somebody else has written the file meanwhile."""
+
+
+def options() -> dict[str, dict[str, t.Any]]:
+    """What modules that manage a file have in common."""
+    return {
+        **connection_options(),
+        "path": {"type": "path"},
+        "create": {"type": "bool", "default": False},
+        "rules": {"type": "raw"},
+        "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
+        "section": {"type": "str"},
+        "position": {"type": "str"},
+        "move": {"type": "bool", "default": False},
+        "exclusive": {"type": "bool", "default": False},
+        "lockout": {"type": "str", "default": "refuse", "choices": ["refuse", "warn", "ignore"]},
+        "validate": {"type": "bool", "default": True},
+        "reload": {"type": "bool"},
+        "reload_timeout": {"type": "float", "default": 10.0},
+        "backup": {"type": "bool", "default": False},
+        "postgres_version": {"type": "str"},
+    }
+
+
+class Prover(t.Protocol):
+    """Plans one request on one file and proves the plan; afterwards it knows the results of the last plan."""
+
+    warnings: list[str]
+    result: plan.Plan | None
+
+    def plan(self, raw: bytes) -> plan.Plan:
+        """What the file has to become. Raises :class:`hba_common.Refused` and the engine's errors; then nothing is written."""
+
+
+P = t.TypeVar("P", bound=Prover)
+
+
+def manage(module: AnsibleModule, make: t.Callable[[AnsibleModule, contextlib.ExitStack], Task[t.Any]]) -> Result:
+    """Plans, proves, writes, verifies."""
+    with contextlib.ExitStack() as stack:
+        task = make(module, stack)
+        try:
+            with translated("while the rules were managed"):
+                return task.run()
+        except Refused as refused:
+            for warning in task.prover.warnings:
+                module.warn(warning)
+            return {"failed": True, "msg": str(refused), "changed": False, **task.shown(), "reloaded": False}
+        except base.StoreError as error:
+            return {"failed": True, "msg": str(error), "changed": error.written, "path": task.path}
+
+
+class Task(abc.ABC, t.Generic[P]):
+    """One run. A subclass says which kind of file it is about, and how it is planned, proved and shown."""
+
+    kind: loaded.Kind
+
+    def __init__(self, module: AnsibleModule, stack: contextlib.ExitStack) -> None:
+        self.module = module
+        self.params = params = module.params
+        self.reload = params["reload"]
+        self.connection: t.Any = None
+        self.facts: Facts | None = None
+        at_hand = params["login_host"] or params["login_unix_socket"] or params["path"] is None
+        if at_hand or self.reload:
+            self.connection = stack.enter_context(session.session("to prove and load the rules", connection_parameters(params)))
+            with translated("to learn about the server"):
+                self.facts = ask(self.connection)
+        if self.reload is None:
+            self.reload = self.connection is not None
+        self.server_file = "" if self.facts is None else str(getattr(self.facts, self.kind.setting))
+        self.path = self._path()
+        self.server = self._server()
+        if self.reload:
+            loaded.check_privileges(self.connection, self.kind)
+        self.store = FileStore(self.path, create=params["create"])
+        self.prover = self.make_prover()
+
+    @abc.abstractmethod
+    def make_prover(self) -> P:
+        """The planner and prover of this task, from its parameters. Raises for options that cannot be used."""
+
+    @abc.abstractmethod
+    def expected(self, after: bool) -> loaded.Expected:
+        """What the server has to have loaded: the last plan's result, or what was there before."""
+
+    @abc.abstractmethod
+    def proved(self) -> Result:
+        """The module's own part of a result, from the last plan."""
+
+    @abc.abstractmethod
+    def masked(self, raw: bytes) -> str:
+        """The file's text for a difference, without secrets."""
+
+    def _path(self) -> str:
+        if self.params["path"] is not None:
+            return str(os.path.abspath(self.params["path"]))
+        if not self.server_file:
+            raise Invalid(f"path: is needed, because the role may not know the server's {self.kind.setting}")
+        return self.server_file
+
+    def _server(self) -> Server:
+        version = self.params["postgres_version"]
+        if self.facts is None:
+            return hba_common.server_of_file(self.path, version)
+        if version is None:
+            return self.facts.server
+        major, minor = hba_common.version_of(version)
+        if self.reload and major != self.facts.server.major:
+            raise Invalid(f"postgres_version: is {version}, but the server that has to load the rules is {self.facts.version}")
+        return self.facts.server._replace(major=major, minor=minor)
+
+    # ------------------------------------------------------------------------------------------------------------------ the run
+
+    def run(self) -> Result:
+        """The four steps. Check mode does the same without the write."""
+        self._check_same_file()
+        stale = self.reload and bool(loaded.pending(self.connection, [self.server_file or self.path]))
+        mode_before = self._attributes()
+        outcome = base.update(self.store, self.prover.plan, backup=self.params["backup"], check=self.module.check_mode)
+        dressed = self._set_attributes(outcome)
+        changed = outcome.changed or dressed or stale
+        proof = None
+        if self.reload and changed and not self.module.check_mode:
+            try:
+                outcome, proof = self._verify(outcome)
+            except (loaded.NotLoaded, Denied) as problem:
+                return self._roll_back(outcome, mode_before, str(problem))
+        for warning in self.prover.warnings:
+            self.module.warn(warning)
+        result: Result = {"changed": changed, **self.shown(outcome), "reloaded": self.reload and changed}
+        result["reload_proof"] = None if proof is None else proof._asdict()
+        return result
+
+    def _check_same_file(self) -> None:
+        """A server at hand that is to load the rules must read this very file: else we would edit another server's."""
+        if self.connection is None or not (self.reload or self.params["path"] is None) or not self.server_file:
+            return
+        for _unused in range(20):  # other writers may be at work between the two looks
+            try:
+                theirs: bytes | None = ServerFiles(self.connection).read(self.server_file)
+            except Denied:
+                return
+            except OSError:
+                return  # the server cannot read its file; the proof after the write tells whether that is mended
+            snapshot = self.store.read()
+            if snapshot.content == theirs:
+                return
+            time.sleep(0.05)
+        raise Invalid(
+            f"path: {self.path} is not what the server at hand reads, which is its own {self.server_file}; run the task on the server's"
+            " machine, give the path under which its file is seen here, or set reload to false"
+        )
+
+    def _attributes(self) -> os.stat_result | None:
+        try:
+            return os.stat(self.path)
+        except OSError:
+            return None
+
+    def _set_attributes(self, outcome: base.Outcome[plan.Plan]) -> bool:
+        """Owner, group, mode and the like; when that fails the content goes back too, for the task ends there."""
+        try:
+            given = self.module.load_file_common_arguments(self.params, path=self.path)
+            return bool(self.module.set_fs_attributes_if_different(given, False))
+        except SystemExit:
+            with contextlib.suppress(base.StoreError):
+                self.store.restore(outcome)
+            raise
+
+    def _verify(self, outcome: base.Outcome[plan.Plan]) -> tuple[base.Outcome[plan.Plan], loaded.Proof]:
+        """Reload and prove. When somebody else has written meanwhile, their file with our rules in it is what has to be proved."""
+        attempts = 1
+        while True:
+            try:
+                return outcome, self._load(self.expected(after=True))
+            except loaded.NotLoaded:
+                if attempts == WRITERS or self.store.read().content == outcome.plan.after:
+                    raise
+            attempts += 1
+            again = base.update(self.store, self.prover.plan, backup=False)
+            if again.written:
+                outcome = base.Outcome(again.plan, True, again.snapshot, outcome.created, outcome.backup, attempts)
+            else:
+                outcome = base.Outcome(again.plan, outcome.written, again.snapshot, outcome.created, outcome.backup, attempts)
+
+    def _connect(self) -> t.ContextManager[t.Any]:
+        return session.session("after the reload", connection_parameters(self.params))
+
+    def _load(self, expected: loaded.Expected) -> loaded.Proof:
+        return loaded.reload(self.connection, self._connect, self.params["reload_timeout"], expected, self.kind)
+
+    def _roll_back(self, outcome: base.Outcome[plan.Plan], was: os.stat_result | None, reason: str) -> Result:
+        """The old file, its attributes and the old rules again; the task fails with the server's reason."""
+        result: Result = {"failed": True, "changed": False, **self.shown(outcome), "reloaded": False, "rolled_back": False}
+        try:
+            self.store.restore(outcome)
+            if was is not None and self.store.read().exists:
+                os.chown(self.path, was.st_uid, was.st_gid)
+                os.chmod(self.path, stat.S_IMODE(was.st_mode))
+            result["rolled_back"] = outcome.written
+            end = "The old file is back" if outcome.written else "The file was not changed"
+        except (base.StoreError, OSError) as error:
+            result["changed"] = True
+            end = f"The old file could not be put back ({error}); look at it before the server's next restart"
+        if result["rolled_back"]:
+            try:
+                self._load(self.expected(after=False))
+                end += ", and the server has loaded it again"
+            except (loaded.NotLoaded, CannotConnect) as error:
+                end += f", but nothing proves that the server has loaded it: {error}"
+        result["msg"] = f"{self.path}: the server did not load the rules, or nothing proves that it did: {reason}. {end}"
+        return result
+
+    def shown(self, outcome: base.Outcome[plan.Plan] | None = None) -> Result:
+        """The part of the result that a failed run has too."""
+        result: Result = {
+            "path": self.path,
+            "postgres_version": f"{self.server.major}" if self.server.minor is None else f"{self.server.major}.{self.server.minor}",
+            **self.proved(),
+            "backup_file": None if outcome is None else outcome.backup,
+        }
+        made = self.prover.result
+        if self.module._diff and made is not None:
+            texts = {name: self.masked(raw) for name, raw in (("before", made.before), ("after", made.after))}
+            result["diff"] = {**texts, "before_header": self.path, "after_header": self.path}
+        return result
