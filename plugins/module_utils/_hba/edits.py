@@ -17,12 +17,13 @@ import typing as t
 
 from . import catalog, comments
 from .document import Document, Section
+from .grammar import Grammar
 from .lexer import scan
 from .meaning import Key, Meaning, Names, meaning_of, name_key
 from .model import Field, Rule, Server, Token
 from .parser import Place, parse_fields
 from .render import ANY_HOST, render_field, render_option, render_token, rendered
-from .spec import RuleSpec, spec_of_rule
+from .spec import RuleSpec, check_spec, spec_of_rule
 
 _NO_PLACE = Place()
 
@@ -33,17 +34,18 @@ class Entry(t.NamedTuple):
     line: int
     """Index of the document's line."""
     fields: tuple[Field, ...]
-    rule: Rule | None
-    """None for an include record and for a line that the server refuses."""
-    meaning: Meaning | None
+    rule: object
+    """What the grammar read: a ``Rule`` or a ``Mapping``; None for an include record and for a line that the server refuses."""
+    meaning: t.Any
     section: str | None = None
 
 
 class Entries:
     """The entries of a document, read when they are asked for: an edit of one section or one rule need not parse the whole file."""
 
-    def __init__(self, document: Document, sections: t.Sequence[Section]) -> None:
+    def __init__(self, document: Document, sections: t.Sequence[Section], grammar: Grammar | None = None) -> None:
         self._document = document
+        self._grammar = grammar or HBA
         self._sections = sections
         self._begins = [section.begin for section in sections]
         self._read: dict[int, Entry] = {}
@@ -51,8 +53,8 @@ class Entries:
         texts = [line.text.lstrip(blanks) for line in document.lines]
         self.contents = [index for index, text in enumerate(texts) if text and text[0] != "#"]
         """Indexes of the lines that are entries, whether the server accepts them or not."""
-        self._loose: dict[Key, list[Entry]] = {}
-        self._in_sections: dict[Meaning, Entry] = {}
+        self._loose: dict[t.Any, list[Entry]] = {}
+        self._in_sections: dict[t.Any, Entry] = {}
 
     def all(self) -> list[Entry]:
         """Every entry."""
@@ -66,18 +68,15 @@ class Entries:
         """The entries of these lines."""
         return [self._read.get(line) or self._entry(line) for line in lines]
 
-    def concerning(self, keys: t.Sequence[Key], lines: t.Sequence[int] | None = None) -> list[Entry]:
-        """Entries that may share a database and a user name with one of the keys; for many keys, all of them.
-
-        A line without quotes shares a name only if it holds its text, so that most lines need not be parsed.
-        """
+    def concerning(self, keys: t.Sequence[t.Any], lines: t.Sequence[int] | None = None) -> list[Entry]:
+        """Entries that may be about one of the keys, by their text, so that most lines need not be parsed; for many keys, all of them."""
         searched = self.contents if lines is None else lines
         if len(keys) > FEW:
             return self.read(searched)
-        wanted = [(_texts(key.databases), _texts(key.users)) for key in keys]
-        return self.read([line for line in searched if _may_share(self._document.lines[line].text, wanted)])
+        about = self._grammar.about(keys)
+        return self.read([line for line in searched if about(self._document.lines[line].text)])
 
-    def look_for(self, keys: t.Sequence[Key]) -> None:
+    def look_for(self, keys: t.Sequence[t.Any]) -> None:
         """Prepare the questions below for these keys."""
         for entry in self.concerning(keys):
             if entry.meaning is None:
@@ -87,16 +86,16 @@ class Entries:
             else:
                 self._in_sections.setdefault(entry.meaning, entry)
 
-    def first_loose(self, key: Key) -> Entry | None:
+    def first_loose(self, key: t.Any) -> Entry | None:
         """The first entry outside sections that is about these clients."""
         found = self._loose.get(key)
         return found[0] if found else None
 
-    def dead_below(self, key: Key) -> list[Entry]:
+    def dead_below(self, key: t.Any) -> list[Entry]:
         """The other entries outside sections about these clients: none of them is ever reached."""
         return self._loose.get(key, [])[1:]
 
-    def in_section(self, meaning: Meaning, before: Entry | None) -> bool:
+    def in_section(self, meaning: t.Any, before: Entry | None) -> bool:
         """Whether an entry inside a section means this, and stands before another entry when one is given."""
         found = self._in_sections.get(meaning)
         return found is not None and (before is None or found.line < before.line)
@@ -114,11 +113,10 @@ class Entries:
         line, server = self._document.lines[index], self._document.server
         found = scan(line.text, server)
         usable = found.fields and found.error is None and line.error is None
-        row = parse_fields(found.fields, server, _NO_PLACE, host=ANY_HOST) if usable else None
-        rule = row if isinstance(row, Rule) else None
+        rule, meaning = self._grammar.read(found.fields, server) if usable else (None, None)
         owner = bisect.bisect_left(self._begins, index) - 1
         name = self._sections[owner].name if owner >= 0 and index < self._sections[owner].end else None
-        entry = Entry(index, found.fields, rule, None if rule is None else meaning_of(rule, server), name)
+        entry = Entry(index, found.fields, rule, meaning, name)
         self._read[index] = entry
         return entry
 
@@ -182,7 +180,7 @@ def subtract(
         for user in key.users:
             index.setdefault((key.type, key.address, user), []).append(number)
     for entry in scope:
-        if entry.rule is None or entry.meaning is None:
+        if not isinstance(entry.rule, Rule):
             continue
         key = entry.meaning.key
         numbers = sorted({number for user in key.users for number in index.get((key.type, key.address, user), ())})
@@ -300,7 +298,7 @@ def with_comment(text: str, comment: str | None, expires: str | None, server: Se
 
 def spec_of_entry(entry: Entry, text: str) -> RuleSpec:
     """A rule that was read, as a wanted one, with its comment and expiry. Raises ValueError for an entry that is no rule."""
-    if entry.rule is None:
+    if not isinstance(entry.rule, Rule):
         raise ValueError("not a rule")
     _unused, comment, expires = comments.split(text)
     return spec_of_rule(entry.fields, entry.rule)._replace(comment=comment, expires=expires)
@@ -312,3 +310,56 @@ def _verified(line: str, spec: RuleSpec, server: Server) -> str:
     row = parse_fields(scan(line, server).fields, server, _NO_PLACE, host=ANY_HOST)
     same = isinstance(row, Rule) and meaning_of(row, server) == meaning_of(rule, server)
     return line if same and comments.split(line)[1:] == (spec.comment, spec.expires) else canonical
+
+
+# ------------------------------------------------------------------------------------------------------------- the grammar of pg_hba.conf
+
+
+class HbaGrammar:
+    """pg_hba.conf as plans see it; implements :class:`grammar.Grammar`."""
+
+    may_be_empty = False
+
+    def line(self, spec: RuleSpec, server: Server) -> tuple[str, Meaning]:
+        """See :meth:`grammar.Grammar.line`."""
+        line, rule = rendered(spec, server)
+        return line, meaning_of(rule, server)
+
+    def check(self, spec: RuleSpec, server: Server, where: str) -> None:
+        """See :meth:`grammar.Grammar.check`."""
+        check_spec(spec, server, where)
+
+    def read(self, fields: tuple[Field, ...], server: Server) -> tuple[Rule | None, Meaning | None]:
+        """See :meth:`grammar.Grammar.read`."""
+        row = parse_fields(fields, server, _NO_PLACE, host=ANY_HOST)
+        return (row, meaning_of(row, server)) if isinstance(row, Rule) else (None, None)
+
+    def about(self, keys: t.Sequence[Key]) -> t.Callable[[str], bool]:
+        """A line without quotes shares a database and a user name with a key only if it holds their texts."""
+        wanted = [(_texts(key.databases), _texts(key.users)) for key in keys]
+        return lambda text: _may_share(text, wanted)
+
+    def changed(self, text: str, entry: Entry, spec: RuleSpec, server: Server) -> str:
+        """See :meth:`grammar.Grammar.changed`."""
+        return with_method(text, entry, spec, server)
+
+    def commented(self, text: str, comment: str | None, expires: str | None, server: Server) -> str:
+        """See :meth:`grammar.Grammar.commented`."""
+        return with_comment(text, comment, expires, server)
+
+    def subtract(
+        self, document: Document, entries: Entries, lines: t.Sequence[int], specs: t.Sequence[RuleSpec]
+    ) -> t.Iterator[tuple[Entry, list[str]]]:
+        """See :meth:`grammar.Grammar.subtract`."""
+        server = document.server
+        unwanted: list[tuple[Key, Meaning | None]] = []
+        for index, spec in enumerate(specs):
+            check_spec(spec, server, f"rules[{index}]", absent=True)
+            _unused, rule = rendered(spec if spec.method is not None else spec._replace(method="reject"), server)
+            meaning = meaning_of(rule, server)
+            unwanted.append((meaning.key, None if spec.method is None else meaning))
+        scope = entries.concerning([key for key, _unused in unwanted], lines)
+        yield from subtract(document, scope, unwanted)
+
+
+HBA = HbaGrammar()

@@ -53,18 +53,18 @@ import typing as t
 
 from . import comments
 from .document import Changes, Document, Layout, Section, check_position, marker_lines
-from .edits import Entries, Entry, longest_run, subtract, with_comment, with_method
+from .edits import HBA, Entries, Entry, longest_run
 from .errors import InvalidRule, PlanError
-from .meaning import Key, Meaning, meaning_of
+from .grammar import Grammar, Meaning, Spec
 from .model import Server
-from .render import describe, rendered
-from .spec import RuleSpec, check_spec
+from .render import describe
 
 
 class Request(t.NamedTuple):
     """What somebody wants of a file. See the module's text."""
 
-    rules: tuple[RuleSpec, ...] = ()
+    rules: tuple[Spec, ...] = ()
+    """``RuleSpec`` values, or those of another grammar."""
     state: str = "present"
     """``present`` or ``absent``."""
     section: str | None = None
@@ -99,15 +99,15 @@ class Plan(t.NamedTuple):
     edits: tuple[Edit, ...] = ()
 
 
-def planner(request: Request, server: Server) -> t.Callable[[bytes], Plan]:
+def planner(request: Request, server: Server, grammar: Grammar = HBA) -> t.Callable[[bytes], Plan]:
     """The request as a function of a file's bytes, for the stores' ``update``."""
-    return lambda raw: plan(Document.parse(raw, server), request)
+    return lambda raw: plan(Document.parse(raw, server), request, grammar)
 
 
-def plan(document: Document, request: Request) -> Plan:
+def plan(document: Document, request: Request, grammar: Grammar = HBA) -> Plan:
     """What the file must become. Raises PlanError (contradictory request, damaged markers, unknown section) and InvalidRule."""
-    _check(request)
-    work = _Work(document, request)
+    _check(request, grammar)
+    work = _Work(document, request, grammar)
     if request.exclusive:
         work.exclusive()
     elif request.section is not None:
@@ -120,12 +120,12 @@ def plan(document: Document, request: Request) -> Plan:
     return work.result()
 
 
-def _check(request: Request) -> None:
+def _check(request: Request, grammar: Grammar) -> None:
     if request.state not in {"present", "absent"}:
         raise PlanError(f"state {request.state!r}: use present or absent")
     if request.exclusive and (request.section is not None or request.state == "absent"):
         raise PlanError("exclusive means the whole file: it goes neither with section nor with state absent")
-    if request.exclusive and not request.rules:
+    if request.exclusive and not request.rules and not grammar.may_be_empty:
         raise PlanError("exclusive without rules would empty the file, and the server refuses a file without entries")
     if request.exclusive and (request.position is not None or request.move):
         raise PlanError("exclusive says where every rule stands: it goes neither with position nor with move")
@@ -145,7 +145,7 @@ def _check(request: Request) -> None:
 class _Wanted(t.NamedTuple):
     """One rule of the request with what it means; ``line`` is how it is written when it is new."""
 
-    spec: RuleSpec
+    spec: Spec
     line: str
     meaning: Meaning
 
@@ -153,12 +153,13 @@ class _Wanted(t.NamedTuple):
 class _Work:
     """One request on one document: collects changes, then makes them in one pass."""
 
-    def __init__(self, document: Document, request: Request) -> None:
+    def __init__(self, document: Document, request: Request, grammar: Grammar) -> None:
         self.document = document
         self.server = document.server
         self.request = request
+        self.grammar = grammar
         self.sections = document.sections() if not request.exclusive else ()
-        self.entries = Entries(document, self.sections)
+        self.entries = Entries(document, self.sections, grammar)
         self.changes = Changes()
         self.reasons: dict[int, str] = {}
         self.wanted = self._wanted() if request.state == "present" else []
@@ -170,11 +171,10 @@ class _Work:
             if self.request.now is not None and comments.expired(spec.expires, self.request.now):
                 continue
             try:
-                line, rule = rendered(spec, self.server)
+                line, meaning = self.grammar.line(spec, self.server)
             except ValueError:
-                check_spec(spec, self.server, f"rules[{index}]")
+                self.grammar.check(spec, self.server, f"rules[{index}]")
                 raise
-            meaning = meaning_of(rule, self.server)
             found.setdefault(meaning, _Wanted(spec, line, meaning))
         return list(found.values())
 
@@ -306,7 +306,7 @@ class _Work:
 
     def exclusive(self) -> None:
         """The file holds exactly the given rules."""
-        if not self.wanted:
+        if not self.wanted and not self.grammar.may_be_empty:
             raise PlanError("every given rule is over: the file would be empty, and the server refuses a file without entries")
         for index in range(len(self.document.lines)):
             if self.document.is_marker(index):
@@ -315,14 +315,7 @@ class _Work:
 
     def absent(self, lines: t.Sequence[int]) -> None:
         """No entry of these lines admits or refuses whom the given rules name, as they name it."""
-        unwanted: list[tuple[Key, Meaning | None]] = []
-        for index, spec in enumerate(self.request.rules):
-            check_spec(spec, self.server, f"rules[{index}]", absent=True)
-            _unused, rule = rendered(spec if spec.method is not None else spec._replace(method="reject"), self.server)
-            meaning = meaning_of(rule, self.server)
-            unwanted.append((meaning.key, None if spec.method is None else meaning))
-        scope = self.entries.concerning([key for key, _unused in unwanted], lines)
-        for entry, left in subtract(self.document, scope, unwanted):
+        for entry, left in self.grammar.subtract(self.document, self.entries, lines, self.request.rules):
             if left:
                 self.changes.replaced[entry.line] = left[0]
                 self.changes.insert(entry.line + 1, left[1:])
@@ -374,11 +367,11 @@ class _Work:
     def _adjusted(self, entry: Entry, wanted: _Wanted) -> str:
         text = self.document.lines[entry.line].text
         if entry.meaning != wanted.meaning:
-            text = with_method(text, entry, wanted.spec, self.server)
+            text = self.grammar.changed(text, entry, wanted.spec, self.server)
         _unused, comment, expires = comments.split(text)
         comment_wanted = comment if wanted.spec.comment is None else wanted.spec.comment.strip() or None
         if (comment or None, expires) != (comment_wanted or None, wanted.spec.expires):
-            text = with_comment(text, comment_wanted, wanted.spec.expires, self.server)
+            text = self.grammar.commented(text, comment_wanted, wanted.spec.expires, self.server)
         return text
 
     def _remove(self, index: int, reason: str = "requested") -> None:
@@ -425,7 +418,7 @@ class _Work:
 
 def _unambiguous(wanted: list[_Wanted], server: Server) -> list[_Wanted]:
     """Raise PlanError when two given rules are about the same clients and say different things."""
-    seen: dict[Key, _Wanted] = {}
+    seen: dict[t.Any, _Wanted] = {}
     for one in wanted:
         other = seen.setdefault(one.meaning.key, one)
         if other is not one:
