@@ -91,3 +91,12 @@ def prefix_mask(text: str, family: int) -> int | None:
 def network(address: Numeric, mask: int) -> Address:
     """The address column of a numeric rule; host bits stay."""
     return Address("network", address.text, _canonical(address.family, mask), address.family, address.value, mask)
+
+
+Resolver = t.Callable[[str], bool]
+"""Whether a host name resolves; asked for RADIUS servers, which PostgreSQL resolves while it reads the line."""
+
+
+def numeric_or_localhost(name: str) -> bool:
+    """The default resolver: numeric addresses and ``localhost`` resolve, nothing else; no network is asked."""
+    return name.lower() == "localhost" or numeric(name) is not None

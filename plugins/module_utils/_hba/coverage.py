@@ -21,7 +21,6 @@ from .effect_rules import TRANSPORTS, TYPE_TRANSPORTS
 from .effect_space import LOCAL, V4_LAST, V6_FIRST, V6_LAST
 from .errors import UnsupportedPattern
 from .model import Address, Rule, Server, Token
-from .regex import compile_pattern
 from .roles import Memberships
 
 EVERYWHERE = ((0, V4_LAST), (V6_FIRST, V6_LAST))
@@ -161,6 +160,8 @@ class Coverage:
         return found
 
     def _matches(self, pattern: str, name: str) -> bool:
+        from .regex import compile_pattern  # noqa: PLC0415 - only files with regular expressions pay for its import
+
         try:
             return compile_pattern(pattern[1:], major=self._major).search(name)
         except (UnsupportedPattern, ValueError):

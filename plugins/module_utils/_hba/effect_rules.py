@@ -16,7 +16,7 @@ import itertools
 import re
 import typing as t
 
-from . import errors, model, regex
+from . import errors, model
 from .effect_space import (
     ADDRESS,
     ALWAYS,
@@ -36,6 +36,9 @@ from .effect_space import (
     merge_spans,
 )
 from .roles import Memberships
+
+if t.TYPE_CHECKING:
+    from . import regex
 
 TRANSPORTS = ("local", "tcp", "tls", "gss")
 TYPE_TRANSPORTS: dict[str, frozenset[str]] = {
@@ -305,6 +308,8 @@ class Reading:
                 over[text[2:-1]] = ALWAYS
             return default
         if text not in self._patterns:
+            from . import regex  # noqa: PLC0415 - only files with regular expressions pay for its import
+
             self._patterns[text] = None
             with contextlib.suppress(errors.UnsupportedPattern, ValueError):  # then it is a fact for every name
                 self._patterns[text] = regex.compile_pattern(text[1:], major=self._major)

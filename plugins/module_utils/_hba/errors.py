@@ -46,3 +46,13 @@ class UnsupportedPattern(HbaError, ValueError):
         super().__init__(f"regular expression {pattern!r} is not covered: {reason}")
         self.pattern = pattern
         self.reason = reason
+
+
+class Refused(Exception):
+    """The server refuses the line. ``shown`` is false for errors that only the log knows."""
+
+    def __init__(self, message: str, hint: str | None = None, shown: bool = True) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.shown = shown

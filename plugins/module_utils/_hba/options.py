@@ -13,27 +13,10 @@ from __future__ import annotations
 import typing as t
 
 from . import catalog
-from .address import numeric
+from .address import Resolver
+from .errors import Refused
 from .ldapurl import BadLdapUrl, as_c_int, parse_ldap_url
 from .model import Server, Token
-
-Resolver = t.Callable[[str], bool]
-"""Whether a host name resolves; asked for RADIUS servers, which PostgreSQL resolves while it reads the line."""
-
-
-class Refused(Exception):
-    """The server refuses the line. ``shown`` is false for errors that only the log knows."""
-
-    def __init__(self, message: str, hint: str | None = None, shown: bool = True) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.shown = shown
-
-
-def numeric_or_localhost(name: str) -> bool:
-    """The default resolver: numeric addresses and ``localhost`` resolve, nothing else; no network is asked."""
-    return name.lower() == "localhost" or numeric(name) is not None
 
 
 class Options:

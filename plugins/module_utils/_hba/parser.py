@@ -14,9 +14,9 @@ import typing as t
 from functools import lru_cache
 
 from . import catalog
-from .address import DEFAULT_INTERFACES, Numeric, network, numeric, prefix_mask
+from .address import DEFAULT_INTERFACES, Numeric, Resolver, network, numeric, numeric_or_localhost, prefix_mask
+from .errors import Refused
 from .model import Address, Field, LineError, Row, Rule, Server
-from .options import Options, Refused, Resolver, numeric_or_localhost
 
 
 class Host(t.NamedTuple):
@@ -55,6 +55,8 @@ def parse_fields(fields: t.Sequence[Field], server: Server, place: Place = _NO_P
         shown: tuple[tuple[str, str], ...] = ()
         given: tuple[tuple[str, str], ...] = ()
         if len(fields) > rest + 1 or method in _HAS_REQUIREMENTS:
+            from .options import Options  # noqa: PLC0415 - only lines with options, or a method that needs some, pay for its import
+
             options = Options(record_type, method, server, host.resolve)
             for field in fields[rest + 1 :]:
                 for token in field:
