@@ -3,8 +3,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# Is this container's PostgreSQL healthy? Asks the process, the socket, and a query, in this order, and says which one fails.
-# Exit status 0 or 1, one line of text, within two seconds: 0.7 for the socket, 1.0 for the query.
+# Is this container's PostgreSQL healthy? Asks the process, the socket, a query, and as a member Patroni's REST API, in this order, and
+# says which one fails. Exit status 0 or 1, one line of text, within two seconds (0.7 for the socket, 1.0 for the query); a member's within 3.
 set -u
 
 state=/run/postgresql/pgops/state
@@ -37,7 +37,12 @@ esac
 answer=$(PGOPTIONS='-c statement_timeout=900' PGAPPNAME=healthcheck timeout -k 0.1 1 psql -XwAtq -h "$directory" -p "$port" -U "$user" -d postgres \
     -c "SELECT CASE WHEN pg_is_in_recovery() THEN 'replica' ELSE 'primary' END" 2>&1)
 case $? in
-    0) say 0 "healthy: $answer" ;;
+    0)
+        watch=$(value watch)
+        [ -n "$watch" ] || say 0 "healthy: $answer"
+        said=$(timeout -k 0.1 1 /usr/bin/python3 -I -S /usr/local/lib/pgops/ask_rest.py "$watch" 2>&1) && say 0 "healthy: $answer ($said)"
+        say 1 "${said:-rest: Patroni does not answer within 1 s}"
+        ;;
     124) say 1 "query: no answer within 1 s" ;;
 esac
 case $answer in

@@ -12,12 +12,13 @@ import sys
 import typing as t
 
 from .._hba.model import Server as HbaServer
-from . import access, configured, place, rules, settings, tls
+from . import access, configured, member, place, rules, settings, tls
 from .errors import CONFIGURATION, USAGE, StartError, Stopped
 from .events import Correlator
 from .initdb import FirstStart, recorded_superuser
 from .redact import Redactor
 from .server import Server
+from .state import State
 from .stream import Hub, Output
 
 _INFORMATION = frozenset({"-?", "--help", "-V", "--version", "--describe-config", "-C", "--single", "--check", "--boot"})
@@ -66,10 +67,10 @@ def _serve(arguments: list[str], environment: t.Mapping[str, str], hub: Hub) -> 
     output.threshold = wanted.log_level
     for message in parsed.messages:
         output.say(message.level, message.text, variable=message.variable)
-    if wanted.member:
-        raise StartError("PATRONI_SCOPE: running as a member of a Patroni cluster is not available in this version; unset it", USAGE)
     if os.geteuid() == 0:
         raise StartError("PostgreSQL does not run as root; leave the user to the image, or give one with --user", USAGE)
+    if wanted.member:
+        return member.serve(wanted, arguments, environment, hub, _read_secret)
     os.umask(0o077)
     redactor = Redactor([wanted.password], [wanted.user, wanted.database, "postgres"])
     here = place.find(environment, wanted.data_directory)
@@ -141,21 +142,6 @@ def _read_secret(path: str) -> bytes:
 def _stop_early(number: int) -> None:
     if number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         raise Stopped
-
-
-class State:
-    """What the health check needs to know, in a file of the runtime directory."""
-
-    def __init__(self, here: place.Place, user: str) -> None:
-        self.user = user
-        self._path = os.path.join(here.runtime, "state")
-        self._data = here.data
-
-    def write(self, phase: str) -> None:
-        """Lines of the form name=value, read by a shell one by one, never evaluated."""
-        with open(self._path + ".new", "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(f"phase={phase}\ndata={self._data}\nuser={self.user}\n")
-        os.rename(self._path + ".new", self._path)
 
 
 def run() -> t.NoReturn:
