@@ -17,6 +17,7 @@ description:
     them with every error that would keep the server from loading them.
   - Decides for each of O(clients) which rule it hits, and for each earlier rule why not.
   - Looks for dead, weak and surprising rules.
+  - Tells from the server's own log how often each rule let somebody in, and which rules never did.
   - Never changes anything.
 extends_documentation_fragment:
   - pgops.access.connection
@@ -96,7 +97,41 @@ options:
     type: str
     default: mismatch
     choices: [mismatch, never]
+  logs:
+    description:
+      - The server's log on the machine where the task runs - files, directories, and patterns such as C(/var/log/postgresql/*.log*).
+      - Formats C(stderr), C(csvlog), C(jsonlog) (15 and later) and the lines of this collection's image, told apart by their content;
+        compressed with gzip, bzip2, xz or (with a library for it) zstd. Of a log that is written in several formats one is read.
+      - The server has to log connections (C(log_connections); from 18 on with C(authentication)), in English (C(lc_messages)). PostgreSQL
+        logs the rule from 14 on, for C(trust) from 17 on, and never for C(reject).
+      - A log names a rule by its line, and lines move. A use counts for a rule only when it is known which text the server had loaded then
+        - from the reloads in the log, the live server's load time, the file's time of change, and backups beside the file. What cannot be
+        told is counted in RV(logs.unattributed_reasons).
+      - Needs O(path) or a live server. With both, O(path) is the server's file as it is seen on this machine.
+    type: list
+    elements: path
+  log_line_prefix:
+    description:
+      - The server's C(log_line_prefix), for C(stderr) logs. Without it the live server's, or what the lines look like.
+      - With a process id (C(%p) or C(%c)) in it, addresses and databases are known, and attempts that fail after authentication do
+        not count.
+    type: str
+  log_timezone:
+    description:
+      - The server's C(log_timezone), such as V(Europe/Berlin). Without it the live server's, or this machine's.
+    type: str
+  log_hba_file:
+    description:
+      - What the server calls the file at O(path), where that is another name, for example in a container.
+    type: str
+  in_force_since:
+    description:
+      - Says that the server has had the rules as they are now since this moment, for logs and files that were copied from somewhere else.
+      - A date and time such as V(2026-05-04T10:00:00Z).
+    type: str
 notes:
+  - Whoever connects can put line ends into a user's name. With C(%u), C(%d) or C(%a) in C(log_line_prefix) a C(stderr) log can be forged
+    that way, a C(csvlog) or C(jsonlog) cannot.
   - A live server is asked when neither O(path) nor O(content) is given, and for its version, settings and roles when O(login_host) or
     O(login_unix_socket) is. That needs psycopg2 where the task runs.
   - Reading a live server's files needs a superuser, or C(pg_read_server_files) with execute on C(pg_read_binary_file), C(pg_ls_dir) and
@@ -130,6 +165,17 @@ EXAMPLES = r"""
     clients:
       - {user: app, database: orders, address: 203.0.113.7, transport: tls, expect: scram-sha-256}
       - {user: app, database: orders, address: 203.0.113.7, transport: tcp, expect: refused}
+
+- name: Rules that let nobody in, in all logs that are kept
+  pgops.access.pg_hba_info:
+    login_unix_socket: /var/run/postgresql
+    logs:
+      - /var/log/postgresql/
+  register: used
+
+- name: Show them
+  ansible.builtin.debug:
+    msg: "{{ used.logs.never_used }}"
 
 - name: What a text means
   pgops.access.pg_hba_info:
@@ -166,7 +212,10 @@ pending_reload:
   returned: always
   type: bool
 rules:
-  description: The rules in the order in which they are tried, as C(pg_hba_file_rules) shows them, each with its text.
+  description:
+    - The rules in the order in which they are tried, as C(pg_hba_file_rules) shows them, each with its text.
+    - With O(logs) also how often each let somebody in (C(uses), V(null) where the server does not log it), when first and last, how often
+      its method refused somebody (C(refused)), and the users and addresses of its uses, 200 at most by name.
   returned: always
   type: list
   elements: dict
@@ -183,6 +232,12 @@ rules:
       options: null
       error: null
       text: hostssl orders app 203.0.113.0/24 scram-sha-256
+      uses: 17
+      first_used: "2026-05-01T08:00:00.123Z"
+      last_used: "2026-05-04T09:59:58.001Z"
+      refused: 1
+      used_by: {app: 17}
+      used_from: {203.0.113.7: 12, 203.0.113.9: 5}
 errors:
   description: Every error that keeps the server from loading the file, also those which the view hides.
   returned: always
@@ -272,6 +327,98 @@ mismatches:
   returned: always
   type: list
   elements: str
+logs:
+  description: What the logs tell in all.
+  returned: with O(logs)
+  type: dict
+  contains:
+    events:
+      description: Attempts to connect about which the logs tell how they ended.
+      returned: always
+      type: int
+    attributed:
+      description: Uses that were tied to a rule as it is now.
+      returned: always
+      type: int
+    unattributed:
+      description: Uses that were not.
+      returned: always
+      type: int
+    unattributed_reasons:
+      description: Why not, each with RV(logs.unattributed_reasons[].reason), C(count), and C(text) that explains it.
+      returned: always
+      type: list
+      elements: dict
+      contains:
+        reason:
+          description:
+            - V(before_first_load), V(file_changed), V(other_file), V(not_a_rule), V(rule_gone), V(method_differs), V(rule_not_logged) or
+              V(unreadable).
+          returned: always
+          type: str
+        count:
+          description: How many.
+          returned: always
+          type: int
+        text:
+          description: What it means.
+          returned: always
+          type: str
+    refused:
+      description: Attempts that a rule's method refused, such as with a wrong password.
+      returned: always
+      type: int
+    refused_unattributed:
+      description: How many of them could not be tied to a rule.
+      returned: always
+      type: int
+    rejected:
+      description: Attempts that met a C(reject) rule. The server does not log which one.
+      returned: always
+      type: int
+    no_entry:
+      description: Attempts that no rule matched.
+      returned: always
+      type: int
+    loads:
+      description: Reloads and starts in the logs.
+      returned: always
+      type: int
+    from:
+      description: The first event's time, in UTC.
+      returned: always
+      type: str
+    to:
+      description: The last event's time, in UTC.
+      returned: always
+      type: str
+    covered_from:
+      description: The first event for which the rules as they are now are known to have been in force; V(null) when there is none.
+      returned: always
+      type: str
+    covered_to:
+      description: The last such event.
+      returned: always
+      type: str
+    never_used:
+      description: The rules without a use, although the server logs uses of such rules.
+      returned: always
+      type: list
+      elements: dict
+      sample:
+        - {file_name: /etc/postgresql/16/main/pg_hba.conf, line_number: 9, text: host all legacy 10.0.0.0/8 md5}
+    unknown_time_zones:
+      description: Abbreviations of zones in the logs that could not be read; O(log_timezone) helps.
+      returned: always
+      type: list
+      elements: str
+    files:
+      description: The files that were read, the oldest first, each with C(format), C(bytes) (decompressed) and C(events).
+      returned: always
+      type: list
+      elements: dict
+      sample:
+        - {path: /var/log/postgresql/postgresql-16-main.log.2.gz, format: stderr, bytes: 1048576, events: 311}
 findings:
   description: What is dead, weak or surprising, in the order of the rules.
   returned: always

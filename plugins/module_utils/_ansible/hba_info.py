@@ -17,7 +17,7 @@ from .._hba.model import Server
 from .._hba.reader import DictReader
 from .._server import loaded, session
 from .._server.facts import Denied, Facts, ServerFiles, ask, translated
-from . import arguments, hba_common
+from . import arguments, hba_common, hba_usage
 from .arguments import connection_options
 from .hba_common import Invalid, Sentence
 from .run import Result
@@ -40,22 +40,8 @@ def argument_spec() -> dict[str, dict[str, t.Any]]:
         "postgres_version": {"type": "str"},
         "clients": {"type": "list", "elements": "dict", "options": arguments.client_options()},
         "fail_on": {"type": "str", "default": "mismatch", "choices": ["mismatch", "never"]},
+        **hba_usage.options(),
     }
-
-
-def connection_of(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """libpq's parameters from the module's."""
-    return session.parameters(
-        host=params["login_host"] or params["login_unix_socket"] or "",
-        port=params["login_port"],
-        user=params["login_user"],
-        password=params["login_password"],
-        database=params["login_db"] or "postgres",
-        ssl_mode=params["ssl_mode"],
-        ca_cert=params["ca_cert"],
-        ssl_cert=params["ssl_cert"],
-        ssl_key=params["ssl_key"],
-    )
 
 
 def info(module: AnsibleModule) -> Result:
@@ -63,14 +49,17 @@ def info(module: AnsibleModule) -> Result:
     params = module.params
     clients = hba_common.sentences(params["clients"], "clients")
     given = params["path"] is not None or params["content"] is not None
+    if params["logs"] and params["content"] is not None:
+        raise Invalid("logs: name rules by file and line, so they need path or a live server, not content")
     with contextlib.ExitStack() as stack, translated("to read the server's rules"):
         connection, facts = None, None
         if not given or params["login_host"] or params["login_unix_socket"]:
-            connection = stack.enter_context(session.session("to read the server's rules", connection_of(params)))
+            connection = stack.enter_context(session.session("to read the server's rules", arguments.connection_parameters(params)))
             facts = ask(connection)
         server = _server(params, facts)
         if given:
-            return _judge(_read(params, server), server, facts, clients, params)
+            source = _read(params, server)
+            return _with_logs(_judge(source, server, facts, clients, params), source, server, connection, params)
         return _live(connection, server, t.cast(Facts, facts), clients, params)
 
 
@@ -116,18 +105,20 @@ def _live(connection: t.Any, server: Server, facts: Facts, clients: t.Sequence[S
         if rules.unreadable is not None:
             raise Invalid(f"the server cannot read its rules: {rules.unreadable}")
     except Denied as denied:
-        return _view_only(connection, facts, clients, denied)
+        return _view_only(connection, facts, clients, denied, params)
     source = _Source(facts.hba_file, rules, reader, loaded.pending(connection, rules.files))
-    return _judge(source, server, facts, clients, params)
+    return _with_logs(_judge(source, server, facts, clients, params), source, server, connection, params)
 
 
-def _view_only(connection: t.Any, facts: Facts, clients: t.Sequence[Sentence], denied: Denied) -> Result:
+def _view_only(connection: t.Any, facts: Facts, clients: t.Sequence[Sentence], denied: Denied, params: t.Mapping[str, t.Any]) -> Result:
     """All that a role without the right to read files can know. The view does not tell names from keywords, so nothing is decided."""
     if clients:
         raise Invalid(
             f"clients: cannot be decided, because the view pg_hba_file_rules does not tell a quoted name from a keyword, and {denied};"
             " grant pg_read_server_files with execute on pg_read_binary_file, or use a superuser"
         )
+    if params["logs"]:
+        raise Invalid(f"logs: the files that were loaded have to be known to tell uses of rules, and {denied}; give path as well")
     rows = loaded.view_rows(connection)
     for row in rows:
         row.setdefault("file_name", facts.hba_file or None)
@@ -174,6 +165,33 @@ def _judge(source: _Source, server: Server, facts: Facts | None, clients: t.Sequ
         result["msg"] = f"{len(mismatches)} of {expected} expectations are not met.\n" + "\n".join(mismatches)
         result["failed"] = params["fail_on"] == "mismatch"
     return result
+
+
+def _with_logs(result: Result, source: _Source, server: Server, connection: t.Any, params: t.Mapping[str, t.Any]) -> Result:
+    """The result with the uses of rules, when logs are given."""
+    if not params["logs"]:
+        return result
+    known = loaded.LogSettings(None, None, None, "") if connection is None else loaded.log_settings(connection)
+    how = hba_usage.reading(params["log_line_prefix"] or known.line_prefix, params["log_timezone"] or known.timezone)
+    rules = source.rules
+    here = params["path"] is not None or (connection is not None and _is_here(source))
+    changed = hba_usage.changed_here(rules.files) if here else loaded.changed(connection, rules.files)
+    since = None if params["in_force_since"] is None else hba_usage.moment_of(params["in_force_since"])
+    versions = hba_usage.versions_of(rules, server, changed, backups=here, since=since)
+    loads = tuple([moment for moment in (since, known.load_time if rules.loads else None) if moment is not None])
+    names = {name: source.name for name in (params["log_hba_file"], known.hba_file, os.path.realpath(source.name)) if name}
+    result["logs"] = hba_usage.report(
+        params["logs"], how, hba_usage.Source(source.name, rules, server, versions, loads, names), result["rules"]
+    )
+    return result
+
+
+def _is_here(source: _Source) -> bool:
+    """Whether the server's file is a file of this machine: then its times are known to more than a second, and its backups."""
+    try:
+        return host.Files().read(source.name) == source.reader.read(source.name)
+    except OSError:
+        return False
 
 
 def decisions_of(

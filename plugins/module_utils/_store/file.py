@@ -260,6 +260,9 @@ class _Replacement:
         moment = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%S.%fZ")
         name = f"{self.name}.{moment}.bak"
         temporary = self._temporary(self.current.content)
+        if isinstance(self.current.identity, Identity):  # as cp -p: it tells since when these bytes were there, which readers of logs ask
+            moments = (self.current.identity.modified_ns, self.current.identity.modified_ns)
+            os.utime(temporary, ns=moments, dir_fd=self.directory)
         os.rename(temporary, name, src_dir_fd=self.directory, dst_dir_fd=self.directory)
         self.litter.append(name)
         return name

@@ -11,8 +11,6 @@ import typing as t
 from pathlib import Path
 
 import pytest
-import yaml
-from ansible_collections.pgops.access.plugins.modules import pg_hba_info as module
 from differential.servers import Server
 
 from .conftest import reach, run
@@ -165,18 +163,3 @@ def test_bad_input(arguments: dict[str, t.Any], message: str) -> None:
     result = run(arguments)
     assert result["failed"] is True
     assert message in result["msg"]
-
-
-def test_the_examples_run(server: Server, tmp_path: Path) -> None:
-    path = tmp_path / "pg_hba.conf"
-    path.write_text("hostssl orders app 203.0.113.0/24 scram-sha-256\n")
-    for task in yaml.safe_load(module.EXAMPLES):
-        arguments = task.get("pgops.access.pg_hba_info")
-        if arguments is None:
-            continue
-        if "login_unix_socket" in arguments:
-            arguments = {**arguments, **reach(server)}
-        if "path" in arguments:
-            arguments = {**arguments, "path": str(path)}
-        result = run(arguments)
-        assert "failed" not in result, result

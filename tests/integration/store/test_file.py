@@ -71,12 +71,14 @@ def test_check_mode_writes_nothing_and_says_the_same(hba: pathlib.Path) -> None:
     assert file.update(str(hba), to(NEW)).plan == predicted.plan
 
 
-def test_backup_holds_the_old_bytes_owner_and_mode(hba: pathlib.Path) -> None:
+def test_backup_holds_the_old_bytes_owner_mode_and_time(hba: pathlib.Path) -> None:
+    os.utime(hba, ns=(10**18, 10**18 + 5))
     outcome = file.update(str(hba), to(NEW), backup=True)
     assert outcome.backup is not None
     backup = pathlib.Path(outcome.backup)
     assert backup.read_bytes() == OLD
     assert stat.S_IMODE(backup.stat().st_mode) == 0o640
+    assert backup.stat().st_mtime_ns == 10**18 + 5
     assert backup.parent == hba.parent
     assert not backup.name.endswith(".conf")
     assert names(hba) == sorted(["pg_hba.conf", backup.name])
