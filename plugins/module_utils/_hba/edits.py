@@ -280,16 +280,24 @@ def with_method(text: str, entry: Entry, wanted: RuleSpec, server: Server) -> st
     return _verified(text[:start] + " ".join(method) + text[end:], spec, server)
 
 
-def with_comment(text: str, comment: str | None, expires: str | None, server: Server) -> str:
-    """A line with another comment or expiry; the rule before it stays as it is."""
+def recommented(text: str, comment: str | None, expires: str | None, server: Server) -> str | None:
+    """A line with another comment or expiry, what stands before it as it is; None where the line would then be read differently."""
     code = text[: comments.comment_start(text)]
     bare = code.rstrip(" \t\r")
     gap = code[len(bare) :] if len(code) < len(text) and len(code) > len(bare) else "  "
     new = comments.join(comment, expires, server)
     line = f"{bare}{gap}{new}" if new else bare
-    fields = scan(line, server).fields
-    if fields == scan(text, server).fields and comments.split(line)[1:] == (comment or (None if not new else ""), expires):
+    same = scan(line, server).fields == scan(text, server).fields
+    return line if same and comments.split(line)[1:] == (comment or (None if not new else ""), expires) else None
+
+
+def with_comment(text: str, comment: str | None, expires: str | None, server: Server) -> str:
+    """A rule's line with another comment or expiry; the rule before it stays as it is."""
+    line = recommented(text, comment, expires, server)
+    if line is not None:
         return line
+    code = text[: comments.comment_start(text)].rstrip(" \t\r")
+    fields = scan(code, server).fields
     row = parse_fields(fields, server, _NO_PLACE, host=ANY_HOST)
     if not isinstance(row, Rule):
         return text

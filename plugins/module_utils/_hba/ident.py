@@ -134,6 +134,25 @@ def _problem(line: AuthLine, server: Server) -> str | None:
     return None
 
 
+def group_problem(mapping: Mapping, server: Server) -> str:
+    """Why the server gives up a map's look-up at this line, whenever its system user matches; empty when it does not.
+
+    ``\\1`` without a group is no error at load time; ``check_ident_usermap`` reports it at login, and tries no later line.
+    """
+    text, wanted = mapping.system_user.text, mapping.role.text
+    if not text.startswith("/") or "\\1" not in wanted or (server.major >= catalog.REGEX_SINCE and _ignores_groups(mapping.role)):
+        return ""
+    pattern = _pattern(text[1:], server.major)
+    if isinstance(pattern, str) or pattern.groups:
+        return ""
+    return f'regular expression "{text[1:]}" has no subexpressions as requested by backreference in "{wanted}"'
+
+
+def _ignores_groups(token: Token) -> bool:
+    """16 and later look at ``+role`` and ``/regex`` as they are written."""
+    return token.text.startswith("/") or (token.text.startswith("+") and not token.quoted)
+
+
 # ------------------------------------------------------------------------------------------------------------------- simulate
 
 ALLOWED = "allowed"
@@ -190,7 +209,7 @@ class UserMaps:
         pattern = _pattern(mapping.system_user.text[1:], self._major)
         if isinstance(pattern, str):
             return MapResult(UNDECIDED, mapping, pattern)
-        if "\\1" not in wanted or self._ignores_groups(mapping.role):
+        if "\\1" not in wanted or (self._special and _ignores_groups(mapping.role)):
             return self._role(mapping, mapping.role, role, ignore_case) if pattern.search(system_user) else None
         try:
             match = pattern.match(system_user)
@@ -207,10 +226,6 @@ class UserMaps:
         # The outcome is a literal name: "all" made of \1 is the role of that name.
         made = encode(wanted).replace(b"\\1", group, 1).decode("utf-8", "surrogateescape")
         return MapResult(ALLOWED, mapping) if _same(made, role, ignore_case) else None
-
-    def _ignores_groups(self, token: Token) -> bool:
-        """16 and later look at ``+role`` and ``/regex`` as they are written."""
-        return self._special and (token.text.startswith("/") or (token.text.startswith("+") and not token.quoted))
 
     def _role(self, mapping: Mapping, token: Token, role: str, ignore_case: bool) -> MapResult | None:
         text = token.text

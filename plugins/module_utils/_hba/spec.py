@@ -51,15 +51,15 @@ def spec_from_dict(data: t.Mapping[str, t.Any], server: Server, where: str = "ru
         if name not in FIELDS:
             raise InvalidRule(f"{where}.{name}", f"is not a part of a rule; these are: {', '.join(FIELDS)}")
     spec = RuleSpec(
-        type=_word(data, "type", where) or "",
+        type=word(data, "type", where) or "",
         databases=_tokens(data.get("databases"), f"{where}.databases", server),
         users=_tokens(data.get("users"), f"{where}.users", server),
-        address=_address(_word(data, "address", where), f"{where}.address", server),
-        netmask=_word(data, "netmask", where),
-        method=_word(data, "method", where),
+        address=_address(word(data, "address", where), f"{where}.address", server),
+        netmask=word(data, "netmask", where),
+        method=word(data, "method", where),
         options=_options(data.get("options"), f"{where}.options", server),
-        comment=_word(data, "comment", where, blank=True),
-        expires=_word(data, "expires", where),
+        comment=word(data, "comment", where, blank=True),
+        expires=word(data, "expires", where),
     )
     return check_spec(spec, server, where, absent=absent)
 
@@ -176,7 +176,8 @@ def _from_fields(fields: tuple[Field, ...], server: Server, where: str, *, absen
     raise InvalidRule(where, "is not a rule")
 
 
-def _word(data: t.Mapping[str, t.Any], name: str, where: str, *, blank: bool = False) -> str | None:
+def word(data: t.Mapping[str, t.Any], name: str, where: str, *, blank: bool = False) -> str | None:
+    """One value that is a text, None where there is none. Raises InvalidRule."""
     value = data.get(name)
     if value is None:
         return None
@@ -199,10 +200,11 @@ def _tokens(value: object, where: str, server: Server) -> Field:
         raise InvalidRule(where, f"must be a list or a comma-separated text, not {type(value).__name__}")
     if not value:
         raise InvalidRule(where, "is an empty list; a rule needs at least one name (all for every one)")
-    return tuple([_item(item, f"{where}[{index}]", server) for index, item in enumerate(value)])
+    return tuple([name_token(item, f"{where}[{index}]", server) for index, item in enumerate(value)])
 
 
-def _item(value: object, where: str, server: Server) -> Token:
+def name_token(value: object, where: str, server: Server) -> Token:
+    """One name, as an item of a list: a whole token, or with a leading quote in the file's syntax. Raises InvalidRule."""
     if not isinstance(value, str):
         raise InvalidRule(where, f"must be a text, not {type(value).__name__}")
     _single_line(value, where)
@@ -239,7 +241,7 @@ def _single_line(value: str, where: str, *, secret: bool = False) -> None:
 
 
 def _address(value: str | None, where: str, server: Server) -> Token | None:
-    return None if value is None else _item(value, where, server)
+    return None if value is None else name_token(value, where, server)
 
 
 def _options(value: object, where: str, server: Server) -> tuple[tuple[str, str], ...]:
