@@ -85,6 +85,43 @@ options:
       - Bring what is there already to O(position), too.
     type: bool
     default: false
+  sections:
+    description:
+      - Several sections in one task, which are proved, written and loaded together - all of them or none.
+      - Each stands for a task of its own with O(section). They are taken in the given order, so that one can stand before or after another
+        that comes earlier in the list.
+      - Goes neither with O(rules), O(section), O(position), O(move) and O(exclusive) nor with O(state).
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description:
+          - The section's name.
+        type: str
+        required: true
+      rules:
+        description:
+          - As O(rules).
+        type: raw
+      state:
+        description:
+          - As O(state) with O(section).
+        type: str
+        default: present
+        choices: [present, absent]
+      position:
+        description:
+          - As O(position).
+        type: str
+      move:
+        description:
+          - As O(move).
+        type: bool
+        default: false
+      comment:
+        description:
+          - The comment of every rule in it that brings none of its own.
+        type: str
   exclusive:
     description:
       - The file holds exactly O(rules). Other entries, includes, broken lines and section markers go; comments stay.
@@ -192,6 +229,21 @@ EXAMPLES = r"""
       - {user: app, database: orders, address: 203.0.113.7, transport: tls, expect: scram-sha-256}
       - {user: app, database: orders, address: 203.0.113.7, transport: tcp, expect: rejected}
     backup: true
+
+- name: Two owners' rules at once, and what has to come of both
+  pgops.access.pg_hba:
+    login_unix_socket: /var/run/postgresql
+    sections:
+      - name: orders
+        comment: team orders
+        rules:
+          - {type: hostssl, databases: orders, users: app, address: 203.0.113.0/24, method: scram-sha-256}
+      - name: last-word
+        position: after:orders
+        rules: [host all all all reject]
+    expect:
+      - {user: app, database: orders, address: 203.0.113.7, transport: tls, expect: scram-sha-256}
+      - {user: app, database: stock, address: 203.0.113.7, transport: tls, expect: rejected}
 
 - name: An auditor, until the end of the year
   pgops.access.pg_hba:

@@ -7,11 +7,11 @@
 
 from __future__ import annotations
 
-import datetime
 import typing as t
 
 from .._hba import plan, view
 from .._hba.ruleset import Ruleset
+from .._hba.spec import RuleSpec
 from .._server import loaded
 from . import arguments, hba_common, hba_proof
 from . import manage as managed
@@ -24,13 +24,17 @@ if t.TYPE_CHECKING:
 
 def argument_spec() -> dict[str, dict[str, t.Any]]:
     """The module's options; DOCUMENTATION says what they mean."""
-    return {**managed.options(), "expect": {"type": "list", "elements": "dict", "options": arguments.client_options()}}
+    return {
+        **managed.options(),
+        "sections": managed.sections_option(),
+        "expect": {"type": "list", "elements": "dict", "options": arguments.client_options()},
+    }
 
 
 def manage(module: AnsibleModule) -> Result:
     """Plans, proves, writes, verifies; see RETURN."""
-    rules = module.params["rules"]
-    module.no_log_values.update(hba_common.secrets_in(rules if isinstance(rules, list) else [rules]))
+    for rules in (module.params["rules"], *[section["rules"] for section in module.params["sections"] or ()]):
+        module.no_log_values.update(hba_common.secrets_in(rules if isinstance(rules, list) else [rules]))
     return managed.manage(module, _Task)
 
 
@@ -40,7 +44,7 @@ class _Task(managed.Task[Prover]):
     kind = loaded.HBA
 
     def make_prover(self) -> Prover:
-        return Prover(self._policy(), self._request())
+        return Prover(self._policy(), *managed.requests(self.params, self._specs))
 
     def expected(self, after: bool) -> loaded.Expected:
         made = t.cast(plan.Plan, self.prover.result)
@@ -66,14 +70,5 @@ class _Task(managed.Task[Prover]):
             validate=params["validate"],
         )
 
-    def _request(self) -> plan.Request:
-        params = self.params
-        return plan.Request(
-            rules=hba_proof.specs_of(params["rules"], self.server, absent=params["state"] == "absent"),
-            state=params["state"],
-            section=params["section"],
-            exclusive=params["exclusive"],
-            position=params["position"],
-            move=params["move"],
-            now=datetime.datetime.now(datetime.timezone.utc),
-        )
+    def _specs(self, rules: t.Any, state: str, option: str) -> tuple[RuleSpec, ...]:
+        return hba_proof.specs_of(rules, self.server, absent=state == "absent", option=option)

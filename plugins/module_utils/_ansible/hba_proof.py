@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._hba import decide, document, effect, host, plan, ruleset
+from .._hba import decide, effect, host, plan, ruleset, together
 from .._hba.findings import Finding, findings
 from .._hba.model import Client, Role, Rule, Server, Token, decode
 from .._hba.render import rendered
@@ -36,14 +36,14 @@ class Policy(t.NamedTuple):
     validate: bool = True
 
 
-def specs_of(rules: t.Any, server: Server, *, absent: bool) -> tuple[RuleSpec, ...]:
+def specs_of(rules: t.Any, server: Server, *, absent: bool, option: str = "rules") -> tuple[RuleSpec, ...]:
     """The option ``rules``: a list of dictionaries and lines, one of them, or a text of several lines. Raises InvalidRule, Invalid."""
     if isinstance(rules, str):
         rules = [line for line in rules.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     items = [rules] if isinstance(rules, dict) else list(rules or ())
     found = []
     for number, item in enumerate(items):
-        where = f"rules[{number}]"
+        where = f"{option}[{number}]"
         if isinstance(item, dict):
             found.append(spec_from_dict(item, server, where, absent=absent))
         elif isinstance(item, str):
@@ -54,11 +54,11 @@ def specs_of(rules: t.Any, server: Server, *, absent: bool) -> tuple[RuleSpec, .
 
 
 class Prover:
-    """One request on one file: plans it, and proves the plan. After :meth:`plan` the results are those of the last plan."""
+    """Requests on one file: plans them, and proves the plan. After :meth:`plan` the results are those of the last plan."""
 
-    def __init__(self, policy: Policy, request: plan.Request) -> None:
+    def __init__(self, policy: Policy, *requests: plan.Request) -> None:
         self.policy = policy
-        self.request = request
+        self.requests = requests
         self.warnings: list[str] = []
         self.result: plan.Plan | None = None
         self.before: ruleset.Ruleset | None = None
@@ -72,7 +72,7 @@ class Prover:
         """What the file has to become, proved. Raises :class:`Refused`, PlanError and InvalidRule."""
         policy = self.policy
         self.warnings = []
-        self.result = plan.plan(document.Document.parse(raw, policy.server), self.request)
+        self.result = together.plan_all(raw, self.requests, policy.server)
         self.before = self._read(raw)
         self.after = self._read(self.result.after) if self.result.changed else self.before
         texts = {policy.path: self.result.after}
@@ -170,11 +170,13 @@ class Prover:
     def _look_for_the_rest(self, after: ruleset.Ruleset) -> None:
         """Absent is not refused: whom other rules still let in, of those that the given rules are about."""
         self.still_granted = ()
-        if self.request.state != "absent" or not after.loads:
+        if not after.loads:
             return
         gone = [
             rendered(spec._replace(method="reject", options=()), self.policy.server)[1]
-            for spec in self.request.rules
+            for request in self.requests
+            if request.state == "absent"
+            for spec in request.rules
             if spec.method != "reject"
         ]
         found = self._effect([*gone, *after.rules], after.rules) if gone else ()

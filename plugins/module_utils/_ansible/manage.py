@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import datetime
 import os
 import stat
 import time
@@ -52,6 +53,49 @@ def options() -> dict[str, dict[str, t.Any]]:
         "backup": {"type": "bool", "default": False},
         "postgres_version": {"type": "str"},
     }
+
+
+def sections_option() -> dict[str, t.Any]:
+    """Several sections in one task: what one of them is."""
+    section = {
+        "name": {"type": "str", "required": True},
+        "rules": {"type": "raw"},
+        "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
+        "position": {"type": "str"},
+        "move": {"type": "bool", "default": False},
+        "comment": {"type": "str"},
+    }
+    return {"type": "list", "elements": "dict", "options": section}
+
+
+def requests(params: t.Mapping[str, t.Any], specs: t.Callable[[t.Any, str, str], tuple[t.Any, ...]]) -> list[plan.Request]:
+    """What is wanted of the file: of one place in it, or of each of several sections. ``specs`` reads (rules, state, option's name)."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    if params.get("sections") is None:
+        return [_request({**params, "name": params["section"]}, specs(params["rules"], params["state"], "rules"), now)]
+    clash = [name for name in ("rules", "section", "position") if params[name] is not None]
+    clash += [name for name, default in (("exclusive", False), ("move", False), ("state", "present")) if params[name] != default]
+    if clash:
+        raise Invalid(f"sections: each says its own rules, state and position, so it does not go with {', '.join(clash)}")
+    found = []
+    for number, section in enumerate(params["sections"]):
+        wanted = specs(section["rules"], section["state"], f"sections[{number}].rules")
+        if section["comment"] is not None:
+            wanted = tuple([spec._replace(comment=section["comment"]) if spec.comment is None else spec for spec in wanted])
+        found.append(_request({**section, "exclusive": False}, wanted, now))
+    return found or [plan.Request(now=now)]
+
+
+def _request(given: t.Mapping[str, t.Any], rules: tuple[t.Any, ...], now: datetime.datetime) -> plan.Request:
+    return plan.Request(
+        rules=rules,
+        state=given["state"],
+        section=given["name"],
+        exclusive=given["exclusive"],
+        position=given["position"],
+        move=given["move"],
+        now=now,
+    )
 
 
 class Prover(t.Protocol):
