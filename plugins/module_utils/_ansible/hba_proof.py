@@ -72,7 +72,7 @@ class Prover:
         """What the file has to become, proved. Raises :class:`Refused`, PlanError and InvalidRule."""
         policy = self.policy
         self.warnings = []
-        self.result = together.plan_all(raw, self.requests, policy.server)
+        self.result = self._planned(raw)
         self.before = self._read(raw)
         self.after = self._read(self.result.after) if self.result.changed else self.before
         texts = {policy.path: self.result.after}
@@ -87,6 +87,10 @@ class Prover:
         self._judge_lockout(self.before, self.after)
         self._look_for_the_rest(self.after)
         return self.result
+
+    def _planned(self, raw: bytes) -> plan.Plan:
+        """The plan, before it is proved; who changes a file in another way says so here."""
+        return together.plan_all(raw, self.requests, self.policy.server)
 
     def _read(self, raw: bytes) -> ruleset.Ruleset:
         path = self.policy.path
