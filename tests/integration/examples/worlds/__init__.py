@@ -1,0 +1,5 @@
+# Copyright (c) 2026 The pgops.access developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Worlds: what the examples of one module need to be there. ``<module>.py`` here has a context manager ``world(folder) → World``;
+a module without one gets the house of ``tests/integration/examples/house.py``."""
