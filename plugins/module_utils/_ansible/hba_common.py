@@ -50,6 +50,25 @@ def sentences(items: t.Sequence[t.Mapping[str, t.Any]] | None, option: str) -> l
     return found
 
 
+S = t.TypeVar("S")
+
+
+def wanted(rules: t.Any, of_dict: t.Callable[[t.Any, str], S], of_line: t.Callable[[str, str], S], option: str = "rules") -> tuple[S, ...]:
+    """The rules of an option: a list of dictionaries and lines, one of them, or a text of several lines. Raises InvalidRule, Invalid."""
+    if isinstance(rules, str):
+        rules = [line for line in rules.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    found: list[S] = []
+    for number, item in enumerate([rules] if isinstance(rules, dict) else list(rules or ())):
+        where = f"{option}[{number}]"
+        if isinstance(item, dict):
+            found.append(of_dict(item, where))
+        elif isinstance(item, str):
+            found.append(of_line(item, where))
+        else:
+            raise Invalid(f"{where}: must be a dictionary or a line of text, not {type(item).__name__}")
+    return tuple(found)
+
+
 def version_of(text: str) -> tuple[int, int | None]:
     """``15`` or ``15.3``. Raises :class:`Invalid`."""
     major, _dot, minor = text.partition(".")

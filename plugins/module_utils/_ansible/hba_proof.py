@@ -18,7 +18,7 @@ from .._hba.model import Client, Role, Rule, Server, Token, decode
 from .._hba.render import rendered
 from .._hba.spec import RuleSpec, spec_from_dict, spec_from_line
 from . import hba_common
-from .hba_common import Invalid, Refused, Sentence
+from .hba_common import Refused, Sentence
 
 _TYPES = {"local": "local", "tcp": "hostnossl", "tls": "hostssl", "gss": "hostgssenc"}
 
@@ -37,20 +37,13 @@ class Policy(t.NamedTuple):
 
 
 def specs_of(rules: t.Any, server: Server, *, absent: bool, option: str = "rules") -> tuple[RuleSpec, ...]:
-    """The option ``rules``: a list of dictionaries and lines, one of them, or a text of several lines. Raises InvalidRule, Invalid."""
-    if isinstance(rules, str):
-        rules = [line for line in rules.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    items = [rules] if isinstance(rules, dict) else list(rules or ())
-    found = []
-    for number, item in enumerate(items):
-        where = f"{option}[{number}]"
-        if isinstance(item, dict):
-            found.append(spec_from_dict(item, server, where, absent=absent))
-        elif isinstance(item, str):
-            found.append(spec_from_line(item, server, where, absent=absent))
-        else:
-            raise Invalid(f"{where}: must be a dictionary or a line of text, not {type(item).__name__}")
-    return tuple(found)
+    """The option ``rules``. Raises InvalidRule, Invalid."""
+    return hba_common.wanted(
+        rules,
+        lambda item, where: spec_from_dict(item, server, where, absent=absent),
+        lambda item, where: spec_from_line(item, server, where, absent=absent),
+        option,
+    )
 
 
 class Prover:

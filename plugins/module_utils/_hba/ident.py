@@ -12,6 +12,7 @@ Source: ``parse_ident_line``, ``check_ident_usermap`` and ``check_usermap`` in P
 from __future__ import annotations
 
 import functools
+import heapq
 import typing as t
 
 from . import catalog, view
@@ -148,6 +149,28 @@ def group_problem(mapping: Mapping, server: Server) -> str:
     return f'regular expression "{text[1:]}" has no subexpressions as requested by backreference in "{wanted}"'
 
 
+def role_is_all(token: Token, server: Server) -> bool:
+    """Whether a database user column stands for every role."""
+    return server.major >= catalog.REGEX_SINCE and token == Token("all")
+
+
+def role_is_name(token: Token, server: Server) -> bool:
+    """Whether a database user column, its ``\\1`` aside, is a mere name."""
+    return server.major < catalog.REGEX_SINCE or not (role_is_all(token, server) or _ignores_groups(token))
+
+
+def matches_system(mapping: Mapping, system_user: str, server: Server) -> bool:
+    """Whether a line is about a system user; False also where the expression cannot be judged."""
+    text = mapping.system_user.text
+    if not text.startswith("/"):
+        return text == system_user
+    pattern = _pattern(text[1:], server.major)
+    try:
+        return not isinstance(pattern, str) and pattern.search(system_user)
+    except UnsupportedPattern:
+        return False
+
+
 def _ignores_groups(token: Token) -> bool:
     """16 and later look at ``+role`` and ``/regex`` as they are written."""
     return token.text.startswith("/") or (token.text.startswith("+") and not token.quoted)
@@ -176,8 +199,15 @@ class UserMaps:
 
     def __init__(self, mappings: t.Iterable[Mapping], *, server: Server, roles: t.Iterable[Role] | None = None) -> None:
         self._by_name: dict[str, list[Mapping]] = {}
-        for mapping in mappings:
-            self._by_name.setdefault(mapping.map_name, []).append(mapping)
+        self._literal: dict[tuple[str, str], list[tuple[int, Mapping]]] = {}
+        self._regex: dict[str, list[tuple[int, Mapping]]] = {}
+        for number, mapping in enumerate(mappings):
+            name, text = mapping.map_name, mapping.system_user.text
+            self._by_name.setdefault(name, []).append(mapping)
+            if text.startswith("/"):
+                self._regex.setdefault(name, []).append((number, mapping))
+            else:
+                self._literal.setdefault((name, text), []).append((number, mapping))
         self._special = server.major >= catalog.REGEX_SINCE
         self._major = server.major
         self.memberships = None if roles is None else Memberships(roles)
@@ -193,11 +223,19 @@ class UserMaps:
             if _same(system_user, role, ignore_case):
                 return MapResult(ALLOWED)
             return MapResult(REFUSED, None, f"provided user name ({role}) and authenticated user name ({system_user}) do not match")
-        for mapping in self._by_name.get(map_name, ()):
-            result = self._line(mapping, system_user, role, ignore_case)
+        for mapping in self._by_name.get(map_name, ()) if ignore_case else self._candidates(map_name, system_user):
+            try:
+                result = self._line(mapping, system_user, role, ignore_case)
+            except UnsupportedPattern as error:
+                return MapResult(UNDECIDED, mapping, str(error))
             if result is not None:
                 return result
         return MapResult(REFUSED, None, f'no match in usermap "{map_name}" for user "{role}" authenticated as "{system_user}"')
+
+    def _candidates(self, map_name: str, system_user: str) -> t.Iterator[Mapping]:
+        """The lines that may be about a system user, in order: those with its name, and the expressions."""
+        literal, regex = self._literal.get((map_name, system_user), []), self._regex.get(map_name, [])
+        return (mapping for _number, mapping in heapq.merge(literal, regex, key=lambda item: item[0]))
 
     def _line(self, mapping: Mapping, system_user: str, role: str, ignore_case: bool) -> MapResult | None:
         """What one line says; None to go on with the next."""
