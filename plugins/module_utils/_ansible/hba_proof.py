@@ -61,6 +61,10 @@ class Prover:
         self.decisions: list[decide.Decision] = []
         self.still_granted: tuple[effect.AccessChange, ...] = ()
 
+    def _planned(self, raw: bytes) -> plan.Plan:
+        """The plan, before it is proved; who changes a file in another way says so here."""
+        return together.plan_all(raw, self.requests, self.policy.server)
+
     def plan(self, raw: bytes) -> plan.Plan:
         """What the file has to become, proved. Raises :class:`Refused`, PlanError and InvalidRule."""
         policy = self.policy
@@ -80,10 +84,6 @@ class Prover:
         self._judge_lockout(self.before, self.after)
         self._look_for_the_rest(self.after)
         return self.result
-
-    def _planned(self, raw: bytes) -> plan.Plan:
-        """The plan, before it is proved; who changes a file in another way says so here."""
-        return together.plan_all(raw, self.requests, self.policy.server)
 
     def _read(self, raw: bytes) -> ruleset.Ruleset:
         path = self.policy.path
