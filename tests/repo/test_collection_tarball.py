@@ -54,7 +54,7 @@ def test_tarball_holds_the_product_and_no_more(tarball: Path) -> None:
     assert not [n for n in names if n.split("/")[0] in {"tests", "molecule", "tools", ".git", ".pgops", ".ci"} or "__pycache__" in n]
 
 
-@pytest.mark.parametrize("playbook", ["up", "down"])
+@pytest.mark.parametrize("playbook", ["up", "down", "access"])
 def test_playbooks_are_found_by_name(installed: Path, tmp_path: Path, playbook: str) -> None:
     listed = run(
         str(BIN / "ansible-playbook"), f"pgops.access.{playbook}", "--syntax-check", cwd=tmp_path, ANSIBLE_COLLECTIONS_PATH=str(installed)
@@ -83,7 +83,7 @@ def test_engine_runs_from_the_installed_collection(installed: Path, tmp_path: Pa
     assert json.loads(done.stdout) == {"loads": True, "errors": []}, done.stderr
 
 
-@pytest.mark.parametrize("role", ["pg_image", "pg_node"])
+@pytest.mark.parametrize("role", ["pg_image", "pg_node", "pg_access"])
 def test_roles_document_themselves(installed: Path, tmp_path: Path, role: str) -> None:
     done = run(
         str(BIN / "ansible-doc"), "-t", "role", f"pgops.access.{role}", "--json", cwd=tmp_path, ANSIBLE_COLLECTIONS_PATH=str(installed)
