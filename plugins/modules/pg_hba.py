@@ -18,12 +18,15 @@ description:
   - Plans the edit, then proves it before anything is written - the server would load the result, everything in O(expect) holds, and the
     connection that manages the server still gets in - and tells for which clients access changes.
   - Writes atomically, keeping owner, mode, access list, security label and symbolic links.
+  - With O(patroni) it does the same to the list in a Patroni cluster's dynamic configuration, and every member's server has to load it; a
+    member that does not puts the old list back everywhere.
   - With a server at hand it then reloads, proves that the server has loaded exactly these rules, and puts the old file and the old rules
     back when it has not.
 extends_documentation_fragment:
   - ansible.builtin.files
   - pgops.access.connection
   - pgops.access.attributes
+  - pgops.access.patroni
 attributes:
   check_mode:
     support: full
@@ -40,11 +43,13 @@ options:
   path:
     description:
       - The file, on the machine where the task runs.
-      - Without it, the C(hba_file) of the server at hand.
+      - Without it, the C(hba_file) of the server at hand. It does not go with O(patroni).
     type: path
   create:
     description:
       - Create the file when it does not exist, with mode 0600 unless O(mode) says otherwise, and as root with its directory's owner.
+      - With O(patroni), create the list when the cluster has none. It begins with the leader's present file, and then replaces the file of
+        every member.
     type: bool
     default: false
   rules:
@@ -459,6 +464,54 @@ rules:
       options: null
       error: null
       text: hostssl orders app 203.0.113.0/24 scram-sha-256
+members:
+  description: With O(patroni), every member, and whether its server has loaded the rules.
+  returned: with O(patroni), success, or when the change is refused or rolled back
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The member's name.
+      returned: always
+      type: str
+    role:
+      description: Its role, such as V(leader) or V(replica).
+      returned: always
+      type: str
+    state:
+      description: Its state, such as V(running) or V(streaming).
+      returned: always
+      type: str
+    host:
+      description: The address of its server as the cluster tells it.
+      returned: always
+      type: str
+    port:
+      description: The port of its server.
+      returned: always
+      type: int
+    source:
+      description:
+        - Where its rules came from before the change - V(dynamic_configuration), V(local_configuration), V(local_file) or V(hba_file).
+        - V(null) for a member that could not be asked.
+      returned: always
+      type: str
+    loaded:
+      description: Whether its server has proved that it has loaded the rules; V(null) when nothing was loaded.
+      returned: always
+      type: bool
+    load_time:
+      description: The server's load time, in a session that was opened after the reload.
+      returned: when loaded
+      type: str
+    seconds:
+      description: How long it took.
+      returned: always
+      type: float
+    reason:
+      description: Why it could not be asked, or does not prove it.
+      returned: always
+      type: str
 backup_file:
   description: Where the old file is; V(null) without O(backup), or when nothing was written.
   returned: success, or when the change is refused or rolled back

@@ -13,7 +13,7 @@ from .._hba import plan, view
 from .._hba.ruleset import Ruleset
 from .._hba.spec import RuleSpec
 from .._server import loaded
-from . import arguments, hba_common, hba_proof
+from . import arguments, hba_common, hba_proof, patroni_options
 from . import manage as managed
 from .hba_proof import Policy, Prover
 from .run import Result
@@ -27,6 +27,7 @@ def argument_spec() -> dict[str, dict[str, t.Any]]:
     return {
         **managed.options(),
         "sections": managed.sections_option(),
+        "patroni": patroni_options.option(),
         "expect": {"type": "list", "elements": "dict", "options": arguments.client_options()},
     }
 
@@ -35,7 +36,14 @@ def manage(module: AnsibleModule) -> Result:
     """Plans, proves, writes, verifies; see RETURN."""
     for rules in (module.params["rules"], *[section["rules"] for section in module.params["sections"] or ()]):
         module.no_log_values.update(hba_common.secrets_in(rules if isinstance(rules, list) else [rules]))
-    return managed.manage(module, _Task)
+    if module.params["patroni"] is None:
+        return managed.manage(module, _Task)
+    from .patroni_manage import OnCluster  # noqa: PLC0415 (a file's task does not pay for it)
+
+    class _ClusterTask(OnCluster[Prover], _Task):
+        """One run on a cluster."""
+
+    return managed.manage(module, _ClusterTask)
 
 
 class _Task(managed.Task[Prover]):

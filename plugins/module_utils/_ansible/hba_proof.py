@@ -52,6 +52,7 @@ class Prover:
     def __init__(self, policy: Policy, *requests: plan.Request) -> None:
         self.policy = policy
         self.requests = requests
+        self.judges: list[t.Callable[[Prover, ruleset.Ruleset, ruleset.Ruleset], None]] = []
         self.warnings: list[str] = []
         self.result: plan.Plan | None = None
         self.before: ruleset.Ruleset | None = None
@@ -82,6 +83,8 @@ class Prover:
         self._judge_load(self.after)
         self._judge_expectations(self.after)
         self._judge_lockout(self.before, self.after)
+        for judge in self.judges:
+            judge(self, self.before, self.after)
         self._look_for_the_rest(self.after)
         return self.result
 

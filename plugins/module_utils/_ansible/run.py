@@ -14,6 +14,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib  # ty
 
 from .._hba.errors import HbaError
 from .._server.errors import MissingLibrary, ServerError
+from .._store.base import StoreError
 
 Result = t.Dict[str, t.Any]
 
@@ -32,7 +33,7 @@ def finish(module: AnsibleModule, work: t.Callable[[AnsibleModule], Result]) -> 
         result = work(module)
     except MissingLibrary as error:
         module.fail_json(msg=missing_required_lib(error.library, reason=error.purpose) + f" ({error.cause})")
-    except (ServerError, HbaError) as error:
+    except (ServerError, HbaError, StoreError) as error:
         module.fail_json(msg=str(error))
     else:
         if result.pop("failed", False):

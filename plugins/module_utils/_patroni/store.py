@@ -1,0 +1,117 @@
+# Copyright (c) 2026 The pgops.access developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# This module util is PRIVATE to the collection.
+"""Rules in a cluster's dynamic configuration, behind the interface of a store.
+
+The text of the store is the list's lines, comments and section markers among them, so the engine edits it like a file. Patroni offers no
+compare-and-swap across requests, so one is made (docs/decisions/0086-compare-and-swap-on-patroni.md):
+
+* what is planned from is read from the DCS itself, never from a member's memory (:meth:`client.Client.fresh`);
+* writers of this collection take turns, with a lock that the caller provides (an advisory lock on the leader's server);
+* right before the write the list is read again and compared, right after it once more; whatever differs is a :class:`base.StoreConflict`,
+  on which :func:`base.update` plans again from what is there;
+* a write whose answer is lost is looked up, not repeated.
+
+A program that does not take the lock and writes in the milliseconds between the last look and our write loses its list; nothing that
+Patroni's API offers can prevent that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+
+from .._store import base
+from . import errors, model
+from .client import Client
+
+Lock = t.Callable[[], t.ContextManager[None]]
+
+
+class PatroniStore:
+    """The list ``postgresql.pg_hba`` or ``postgresql.pg_ident`` of one cluster.
+
+    ``lock`` gives a context in which no other writer of this collection writes. ``seed``: the text that a list which does not exist yet
+    begins with; without one that is an error. ``writable``: credentials for writing are at hand, so that reading may use them too.
+    """
+
+    def __init__(
+        self, client: Client, key: str = "pg_hba", *, lock: Lock | None = None, seed: bytes | None = None, writable: bool = True
+    ) -> None:
+        if key not in model.KEYS:
+            raise ValueError(f"no list of Patroni's: {key}")
+        self.client = client
+        self.key = key
+        self.path = f"postgresql.{key} of the cluster behind {client.urls[0]}"
+        self._lock = lock
+        self._seed = seed
+        self._writable = writable
+        self._held = False
+
+    @contextlib.contextmanager
+    def lock(self) -> t.Iterator[None]:
+        """Keep other writers of this collection out; re-entrant."""
+        if self._held or self._lock is None:
+            yield
+            return
+        with self._lock():
+            self._held = True
+            try:
+                yield
+            finally:
+                self._held = False
+
+    def read(self) -> base.Snapshot:
+        """The list's text now. Raises StoreMissing when there is no list and no seed, InvalidConfiguration, PatroniError."""
+        config = self.config()
+        rules = model.rules_in(config, self.key)
+        if rules is not None and rules:
+            return base.Snapshot(model.text_of(rules), True, config)
+        if self._seed is None:
+            raise base.StoreMissing(
+                self.path,
+                "the dynamic configuration has no such list, so each member's file is its own",
+                "check the cluster, or ask for the list to be created, which begins with the leader's present file",
+            )
+        return base.Snapshot(self._seed, False, config)
+
+    def config(self) -> model.Config:
+        """The whole dynamic configuration."""
+        return self.client.fresh() if self._writable else self.client.config()
+
+    def write(self, snapshot: base.Snapshot, after: bytes, *, backup: bool = False) -> base.Written:
+        """Replace the list. Raises StoreConflict when it is no longer what ``snapshot`` says, and PatroniError."""
+        if backup:
+            raise errors.PatroniError(self.path, "a cluster's configuration has no backup file", "use the difference that is returned")
+        rules = model.rules_of(after)
+        if not rules:
+            raise errors.InvalidConfiguration(self.path, "would be empty, which Patroni ignores: members keep the rules that they have")
+        with self.lock():
+            current = self.read()
+            if (current.content, current.exists) != (snapshot.content, snapshot.exists):
+                raise base.StoreConflict(self.path, "was changed by somebody else since it was read", "run again")
+            if not (current.exists and current.content == after):
+                self._patch(rules)
+            written = self.read()
+            if model.file_of(written.content) != model.file_of(after):
+                raise base.StoreConflict(self.path, "was changed by somebody else while it was being written", "run again")
+            return base.Written(written)
+
+    def _patch(self, rules: list[str] | None) -> None:
+        with contextlib.suppress(errors.OutcomeUnknown):  # the look that follows tells
+            self.client.patch({"postgresql": {self.key: rules}})
+
+    def restore(self, outcome: base.Outcome[t.Any]) -> None:
+        """Put the old list back. Raises StoreConflict when it is no longer what was written, and PatroniError.
+
+        A list that did not exist is set to the text it began with: deleting it would leave the new rules in every member's file.
+        """
+        if outcome.written:
+            self.write(base.Snapshot(outcome.snapshot.content), outcome.plan.before)
+
+    def forget(self) -> None:
+        """Take the list away, once every member's file is what it shall be: members keep their files."""
+        with self.lock():
+            self._patch(None)
