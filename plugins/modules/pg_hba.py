@@ -175,6 +175,14 @@ options:
           - What has to happen to it - a method such as V(scram-sha-256), V(allowed) (any method), V(refused) (no rule, or a rejecting
             one), V(rejected) (a rejecting rule), V(no_entry) (no rule).
         type: str
+  result_limit:
+    description:
+      - So many entries at most are returned in each of RV(access_changes), RV(findings), RV(rules) and RV(edits), the first ones;
+        V(0) returns all. RV(counts) is always about all, and a warning says when RV(access_changes) is cut.
+      - All of it is planned and proved, whatever is returned. Ansible copies and searches a result many times, which for 10,000 rules takes
+        longer than the work.
+    type: int
+    default: 1000
   lockout:
     description:
       - What to do when the connection that manages the server, the module's own session, is not proved to get in afterwards.
@@ -295,6 +303,7 @@ postgres_version:
 access_changes:
   description:
     - For which clients access changes, complete and without overlap, as the files say. V(null) when it cannot be told completely.
+    - The first O(result_limit) of them; so it is with RV(findings), RV(rules) and RV(edits).
   returned: success, or when the change is refused or rolled back
   type: list
   elements: dict
@@ -354,6 +363,28 @@ still_granted:
   returned: success, or when the change is refused or rolled back
   type: list
   elements: dict
+counts:
+  description: How many there are of what O(result_limit) may cut.
+  returned: success, or when the change is refused or rolled back
+  type: dict
+  sample: {access_changes: {gains: 2, loses: 1}, findings: {warning: 3}, rules: 40, edits: 1}
+  contains:
+    access_changes:
+      description: RV(access_changes) by the kind of change; a kind that does not occur is left out.
+      returned: always
+      type: dict
+    findings:
+      description: RV(findings) by severity, likewise.
+      returned: always
+      type: dict
+    rules:
+      description: RV(rules).
+      returned: always
+      type: int
+    edits:
+      description: RV(edits).
+      returned: always
+      type: int
 edits:
   description: The lines that change.
   returned: success, or when the change is refused or rolled back

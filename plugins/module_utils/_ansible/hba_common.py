@@ -12,11 +12,14 @@ import os
 import re
 import typing as t
 
-from .._hba import catalog, decide, view
+from .._hba import catalog, view
 from .._hba.errors import HbaError
 from .._hba.host import Names
 from .._hba.lexer import logical_lines
 from .._hba.model import Client, LineError, Role, Row, Rule, Server, decode, encode
+
+if t.TYPE_CHECKING:
+    from .._hba import decide
 
 MASK = "********"
 SECRETS = ("ldapbindpasswd", "radiussecrets")
@@ -42,8 +45,12 @@ class Sentence(t.NamedTuple):
 
 def sentences(items: t.Sequence[t.Mapping[str, t.Any]] | None, option: str) -> list[Sentence]:
     """The clients of an option. Raises ``decide.InvalidClient`` with the option's name and number."""
+    if not items:
+        return []
+    from .._hba import decide  # noqa: PLC0415 - only modules that decide pay for the import
+
     found = []
-    for number, item in enumerate(items or ()):
+    for number, item in enumerate(items):
         given = {name: value for name, value in item.items() if value is not None}
         where = f"{option}[{number}]"
         found.append(Sentence(given, decide.client_from_dict(given, where), decide.expectation(given, where)))
@@ -127,6 +134,8 @@ def shown_errors(errors: t.Iterable[LineError]) -> list[dict[str, t.Any]]:
 
 def shown_decision(sentence: Sentence, decision: decide.Decision, why_not: bool = True) -> dict[str, t.Any]:
     """A decision with the client that it is about."""
+    from .._hba import decide  # noqa: PLC0415 - only modules that decide pay for the import
+
     shown = decide.as_dict(decision, sentence.expect)
     given = sentence.given
     client = sentence.client
@@ -161,6 +170,8 @@ def name_of(client: Client) -> str:
 
 def outcome_of(decision: decide.Decision) -> str:
     """What happens, and by which rule, in a sentence."""
+    from .._hba import decide  # noqa: PLC0415 - only modules that decide pay for the import
+
     rule = decision.rule
     where = "" if rule is None else f" (line {rule.line} of {text_of(rule.file)}: {text_of(masked_line(rule.raw.strip()))})"
     if decision.outcome == decide.NO_ENTRY:
@@ -233,4 +244,6 @@ def secrets_in(rules: t.Iterable[t.Any]) -> set[str]:
 
 def decider(rules: t.Iterable[Rule], server: Server, roles: t.Sequence[Role] | None) -> decide.Decider:
     """Who decides: with the server's roles where they are known, names resolved by this machine."""
+    from .._hba import decide  # noqa: PLC0415 - only modules that decide pay for the import
+
     return decide.Decider(rules, server=server, roles=roles, resolver=Names())

@@ -10,15 +10,20 @@ Nothing here writes. :meth:`Prover.plan` is what the stores' update loop calls; 
 
 from __future__ import annotations
 
+import collections
 import typing as t
 
-from .._hba import decide, effect, host, plan, ruleset, together
+from .._hba import host, plan, ruleset, together
 from .._hba.findings import Finding, findings
 from .._hba.model import Client, Role, Rule, Server, Token, decode
 from .._hba.render import rendered
 from .._hba.spec import RuleSpec, spec_from_dict, spec_from_line
 from . import hba_common
 from .hba_common import Refused, Sentence
+
+if t.TYPE_CHECKING:
+    from .._hba import decide
+    from .._hba.access_change import AccessChange
 
 _TYPES = {"local": "local", "tcp": "hostnossl", "tls": "hostssl", "gss": "hostgssenc"}
 
@@ -57,10 +62,10 @@ class Prover:
         self.result: plan.Plan | None = None
         self.before: ruleset.Ruleset | None = None
         self.after: ruleset.Ruleset | None = None
-        self.changes: tuple[effect.AccessChange, ...] | None = None
+        self.changes: tuple[AccessChange, ...] | None = None
         self.findings: tuple[Finding, ...] = ()
         self.decisions: list[decide.Decision] = []
-        self.still_granted: tuple[effect.AccessChange, ...] = ()
+        self.still_granted: tuple[AccessChange, ...] = ()
 
     def _planned(self, raw: bytes) -> plan.Plan:
         """The plan, before it is proved; who changes a file in another way says so here."""
@@ -92,7 +97,9 @@ class Prover:
         path = self.policy.path
         return ruleset.load(path, host.Files({path: raw}), self.policy.server)
 
-    def _effect(self, before: t.Sequence[Rule], after: t.Sequence[Rule]) -> tuple[effect.AccessChange, ...] | None:
+    def _effect(self, before: t.Sequence[Rule], after: t.Sequence[Rule]) -> tuple[AccessChange, ...] | None:
+        from .._hba import effect  # noqa: PLC0415 - only a change pays for the import
+
         try:
             return effect.effect(before, after, server=self.policy.server, roles=self.policy.roles)
         except effect.EffectTooComplex as problem:
@@ -108,6 +115,11 @@ class Prover:
         )
 
     def _judge_expectations(self, after: ruleset.Ruleset) -> None:
+        self.decisions = []
+        if not self.policy.expect:
+            return
+        from .._hba import decide  # noqa: PLC0415 - only an expectation pays for the import
+
         self.decisions = self._decide(after, [sentence.client for sentence in self.policy.expect])
         broken = [
             f"{hba_common.name_of(sentence.client)}: expected {sentence.expect}, but {hba_common.outcome_of(decision)}"
@@ -120,6 +132,8 @@ class Prover:
             raise Refused(f"{self.policy.path}: {head}.\n" + "\n".join(broken))
 
     def _decide(self, rules: ruleset.Ruleset, clients: t.Sequence[Client]) -> list[decide.Decision]:
+        from .._hba import decide  # noqa: PLC0415 - as above
+
         if not rules.loads:
             reason = f"the server would not load the file: {hba_common.text_of(rules.errors[0].message)}"
             return [decide.Decision(decide.UNDECIDED, reason=reason) for _unused in clients]
@@ -127,6 +141,8 @@ class Prover:
 
     def _advice(self, sentence: Sentence, decision: decide.Decision) -> str:
         """Which rule would help, and where."""
+        from .._hba import decide  # noqa: PLC0415 - as above
+
         expect, rule = sentence.expect or "", decision.rule
         where = "" if rule is None else f" above line {rule.line} of {rule.file}"
         if decision.outcome == decide.UNDECIDED:
@@ -149,6 +165,8 @@ class Prover:
         own = self.policy.own
         if own is None or self.policy.lockout == "ignore":
             return
+        from .._hba import decide  # noqa: PLC0415 - as above
+
         now = self._decide(after, [own])[0]
         was = self._decide(before, [own])[0]
         if now.outcome == decide.UNDECIDED:
@@ -191,30 +209,41 @@ def errors_text(rules: ruleset.Ruleset) -> str:
     return "; ".join(lines) + (f" and {len(rules.errors) - 5} more" if len(rules.errors) > 5 else "")
 
 
-def still_granted_text(change: effect.AccessChange) -> str:
+def still_granted_text(change: AccessChange) -> str:
     """One sentence about clients whose entry is gone and who get in by another."""
     return "Access is still granted by another rule" + change.describe().partition("gains access")[2].partition("; before:")[0]
 
 
-def shown(prover: Prover) -> dict[str, t.Any]:
-    """What a module returns of a plan, whether it was made or refused."""
+def shown(prover: Prover, limit: int | None = None) -> dict[str, t.Any]:
+    """What a module returns of a plan, whether it was made or refused; of the long lists the first ``limit`` entries, and how many all are.
+
+    What is returned passes through Ansible a dozen times, which for 10,000 rules takes longer than to plan and prove them.
+    """
     policy, result = prover.policy, prover.result
     edits = result.edits if result is not None else ()
+    rows = prover.after.rows if prover.after is not None else ()
+    changes = prover.changes
     return {
-        "access_changes": None if prover.changes is None else [change.as_dict() for change in prover.changes],
-        "findings": [finding.as_dict() for finding in prover.findings],
+        "access_changes": None if changes is None else [change.as_dict() for change in changes[:limit]],
+        "findings": [finding.as_dict() for finding in prover.findings[:limit]],
         "decisions": [
             hba_common.shown_decision(sentence, decision, why_not=False) for sentence, decision in zip(policy.expect, prover.decisions)
         ],
-        "rules": hba_common.shown_rows(prover.after.rows if prover.after is not None else (), policy.server),
+        "rules": hba_common.shown_rows(rows[:limit], policy.server),
         "edits": [
             {
                 **edit._asdict(),
                 "before": None if edit.before is None else hba_common.text_of(hba_common.masked_line(edit.before)),
                 "after": None if edit.after is None else hba_common.text_of(hba_common.masked_line(edit.after)),
             }
-            for edit in edits
+            for edit in edits[:limit]
         ],
+        "counts": {
+            "access_changes": None if changes is None else dict(collections.Counter([change.change for change in changes])),
+            "findings": dict(collections.Counter([finding.severity for finding in prover.findings])),
+            "rules": len(rows),
+            "edits": len(edits),
+        },
         "still_granted": [
             {
                 **{name: value for name, value in change.as_dict().items() if name not in ("before", "change")},

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import typing as t
 
@@ -24,18 +25,28 @@ def finish(module: AnsibleModule, work: t.Callable[[AnsibleModule], Result]) -> 
 
     Errors that we raise on purpose become a message; Ansible adds the traceback by itself from -vvv on. Any other exception is a
     defect of ours and keeps its traceback.
-
-    No cycle collection from here to the end of the process, which is near: rules and results are many small values without cycles, and
-    looking for cycles among all of them over and over took 40 % of the time for 10,000 rules (docs/bench.md).
     """
+    with _collector_paused():
+        try:
+            result = work(module)
+        except MissingLibrary as error:
+            module.fail_json(msg=missing_required_lib(error.library, reason=error.purpose) + f" ({error.cause})")
+        except (ServerError, HbaError, StoreError) as error:
+            module.fail_json(msg=str(error))
+        else:
+            if result.pop("failed", False):
+                module.fail_json(**result)
+            module.exit_json(**result)
+
+
+@contextlib.contextmanager
+def _collector_paused() -> t.Iterator[None]:
+    """No cycle collection until the module ends: rules and results are many small values without cycles, and looking for cycles among
+    all of them over and over took 40 % of the time for 10,000 rules (docs/bench.md)."""
+    running = gc.isenabled()
     gc.disable()
     try:
-        result = work(module)
-    except MissingLibrary as error:
-        module.fail_json(msg=missing_required_lib(error.library, reason=error.purpose) + f" ({error.cause})")
-    except (ServerError, HbaError, StoreError) as error:
-        module.fail_json(msg=str(error))
-    else:
-        if result.pop("failed", False):
-            module.fail_json(**result)
-        module.exit_json(**result)
+        yield
+    finally:
+        if running:
+            gc.enable()

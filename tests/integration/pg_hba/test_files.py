@@ -364,3 +364,25 @@ def test_no_secret_in_results_and_differences(file: File) -> None:
 def test_order_of_the_given_rules(file: File) -> None:
     text = file.becomes("local all postgres peer\n", rules=["host all b all md5", "host all a all md5", "host all a ::1/128 reject"])
     assert [line.split()[2:4] for line in text.splitlines()[1:]] == [["b", "all"], ["a", "all"], ["a", "::1/128"]]
+
+
+def test_the_result_has_a_limit_and_the_counts_have_none(file: File) -> None:
+    before = "".join([f"host db{number} all 10.0.{number}.0/24 trust\n" for number in range(5)])
+    rules = [f"host db{number} u 192.168.{number}.0/24 md5" for number in range(4)]
+    whole = file.run(before, rules=[*rules, "host db0 all 10.0.0.0/24 md5"], result_limit=0)
+    cut = file.run(before, rules=[*rules, "host db0 all 10.0.0.0/24 md5"], result_limit=2)
+    kinds = [change["change"] for change in whole["access_changes"]]
+    severities = [finding["severity"] for finding in whole["findings"]]
+    assert cut["counts"] == {
+        "access_changes": {kind: kinds.count(kind) for kind in set(kinds)},
+        "findings": {severity: severities.count(severity) for severity in set(severities)},
+        "rules": 9,
+        "edits": 5,
+    }
+    assert set(kinds) == {"gains", "method"}
+    for name in ("access_changes", "findings", "rules", "edits"):
+        assert cut[name] == whole[name][:2]
+        assert len(whole[name]) > 2
+    assert "access_changes holds the first 2 of 5" in json.dumps(cut["warnings"])
+    assert "access_changes holds" not in json.dumps(whole.get("warnings"))
+    assert "result_limit: is negative" in file.run(before, rules=rules, result_limit=-1)["msg"]
