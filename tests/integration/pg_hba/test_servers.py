@@ -6,16 +6,15 @@
 from __future__ import annotations
 
 import subprocess
-import threading
-import typing as t
 from pathlib import Path
 
+import psycopg2
 import pytest
 import yaml
 from ansible_collections.pgops.access.plugins.modules import pg_hba as module
 from differential.servers import Server
 
-from .conftest import MODULE, four, pg_hba, reach, run
+from .conftest import four, pg_hba, reach
 
 OPEN = b"# kept\nlocal all postgres trust\nlocal all  all   reject # kept too\n"
 TRUSTER = {"type": "host", "users": "truster", "address": "127.0.0.1/32", "method": "trust"}
@@ -169,24 +168,61 @@ def test_a_server_that_cannot_be_reached_changes_nothing(ready: Server) -> None:
     assert (ready.data / "pg_hba.conf").read_bytes() == OPEN
 
 
-def test_writers_at_once_lose_no_rule(ready: Server) -> None:
-    results: list[dict[str, t.Any]] = []
+def refusal(server: Server, user: str, password: str) -> str:
+    """What the server tells a client that is refused; empty for one that gets in."""
+    try:
+        psycopg2.connect(host="127.0.0.1", port=server.port, user=user, password=password, dbname="postgres", sslmode="disable").close()
+    except psycopg2.OperationalError as error:
+        return str(error)
+    return ""
 
-    def write(number: int) -> None:
-        rule = {**TRUSTER, "users": f"u{number}"}
-        results.append(run(reach(ready, rules=[rule]), module=MODULE))
 
-    writers = [threading.Thread(target=write, args=[number]) for number in range(5)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    assert [one["msg"] for one in results if one.get("failed")] == []
-    assert (ready.data / "pg_hba.conf").read_bytes().startswith(OPEN)
-    there = [row["user_name"] for row in ready.view("hba")[0] or []][2:]
-    assert sorted(there) == [[f"u{number}"] for number in range(5)]
-    answer = ready.attempt(b"u3", b"postgres", address="127.0.0.1", source="127.0.0.1").answer
-    assert 'role "u3" does not exist' in answer.message  # the rule is in force: it let the client come that far
+def test_edge_33_the_same_secrets_under_md5_and_scram(ready: Server) -> None:
+    """A method is changed by the module, and passwords of both kinds meet it as the server's documentation says."""
+    for name, kind in (("has_scram", "scram-sha-256"), ("has_md5", "md5")):
+        ready.sql(f"drop role if exists {name}")
+        ready.sql(f"set password_encryption = '{kind}'")
+        ready.sql(f"create role {name} login password 'right'")
+    rule = {"type": "host", "users": "has_scram,has_md5", "address": "127.0.0.1/32"}
+    pg_hba(reach(ready, rules=[{**rule, "method": "md5"}]))
+    assert (refusal(ready, "has_scram", "right"), refusal(ready, "has_md5", "right")) == ("", "")
+    result = pg_hba(reach(ready, rules=[{**rule, "method": "scram-sha-256"}]))
+    assert {change["change"] for change in result["access_changes"]} == {"method"}
+    start = ready._log_size()
+    assert refusal(ready, "has_scram", "right") == ""
+    assert "password authentication failed" in refusal(ready, "has_md5", "right")
+    log = "\n".join(ready._entries(start))
+    assert 'User "has_md5" does not have a valid SCRAM secret' in log
+    assert "line 4: " in log
+
+
+def test_edge_34_no_entry_and_rejected_are_told_apart(ready: Server) -> None:
+    """What the module says beforehand is what the client is told: no rule is not the same as a rule that rejects."""
+    who = {"user": "truster", "database": "postgres", "address": "127.0.0.1"}
+    assert pg_hba(reach(ready, rules=["local all postgres trust"], expect=[{**who, "expect": "no_entry"}]))["decisions"][0]["met"] is True
+    assert "no pg_hba.conf entry" in refusal(ready, "truster", "x")
+    result = pg_hba(reach(ready, rules=[{**TRUSTER, "method": "reject"}], expect=[{**who, "expect": "rejected"}]))
+    assert result["decisions"][0]["met"] is True
+    assert "pg_hba.conf rejects connection" in refusal(ready, "truster", "x")
+
+
+def test_edge_35_the_log_names_the_line_that_the_module_names(ready: Server) -> None:
+    """A failure quotes its rule on every release; a success names its line from 14 on, trust from 17 on."""
+    ready.sql("drop role if exists secret")
+    ready.sql("set password_encryption = 'scram-sha-256'")
+    ready.sql("create role secret login password 'right'")
+    rules = [TRUSTER, {**TRUSTER, "users": "secret", "method": "scram-sha-256"}]
+    clients = [{"user": name, "database": "postgres", "address": "127.0.0.1", "expect": "allowed"} for name in ("truster", "secret")]
+    lines = [decision["line_number"] for decision in pg_hba(reach(ready, rules=rules, expect=clients))["decisions"]]
+    assert lines == [4, 5]
+    start = ready._log_size()
+    assert refusal(ready, "truster", "") == refusal(ready, "secret", "right") == ""
+    assert refusal(ready, "secret", "wrong") != ""
+    log = "\n".join(ready._entries(start))
+    assert ("method=trust" in log) == (ready.major >= 17)
+    assert (f'identity="secret" method=scram-sha-256 ({ready.data}/pg_hba.conf:5)' in log) == (ready.major >= 14)
+    name = f'file "{ready.data}/pg_hba.conf"' if ready.major >= 16 else "pg_hba.conf"
+    assert f"Connection matched {name} line 5: " in log
 
 
 def test_as_ansible_runs_it(ready: Server, tmp_path: Path) -> None:
