@@ -156,3 +156,18 @@ def of_target(request: planner.Request) -> list[Finding]:
 def few(names: t.Sequence[str], most: int = 5) -> str:
     """Some names, and how many more there are."""
     return ", ".join(names) if len(names) <= most else f"{', '.join(names[:most])} and {len(names) - most} more"
+
+
+def of_audit(audit: planner.Audit) -> list[Finding]:
+    """Roles that a rule refuses today although they have a password: md5 verifiers under scram-sha-256."""
+    out = [
+        verdict.role.name
+        for verdict in audit.roles
+        if verdict.role.verifier.kind == verifier.MD5
+        and not verdict.role.expired
+        and any(audit.rules[at].rule.method == "scram-sha-256" for at in verdict.rules)
+    ]
+    if not out:
+        return []
+    reason = f"scram-sha-256 rules refuse {few(out)}, whose stored passwords are md5, with the message of a wrong password"
+    return [Finding("shut_out_now", ERROR, tuple(out), reason, "give their passwords to this module, or set new ones")]

@@ -53,12 +53,13 @@ class Policy(t.NamedTuple):
 
 
 def logins(connection: t.Any) -> tuple[Login, ...]:
-    """Every role with what is stored as its password. Raises :class:`Denied`, naming the privilege that is missing."""
+    """Every role with what is stored as its password, but for the server's own groups (pg_…). Raises :class:`Denied`, naming the privilege."""
     sql = """
         select rolname::text, rolcanlogin, rolsuper, rolreplication, rolconnlimit,
                case when isfinite(rolvaliduntil) then to_char(rolvaliduntil at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') end,
                coalesce(rolvaliduntil < now(), false), rolpassword
-          from pg_catalog.pg_authid order by rolname"""
+          from pg_catalog.pg_authid
+         where rolcanlogin or rolpassword is not null or rolname !~ '^pg_' order by rolname"""
     try:
         found = session.rows(connection, sql)
     except Exception as error:
@@ -69,7 +70,7 @@ def logins(connection: t.Any) -> tuple[Login, ...]:
             f"the role {user} may not read pg_authid, where passwords are stored: use a superuser, or, in the database {database}: "
             f'GRANT SELECT ON pg_catalog.pg_authid TO "{user}"'
         ) from error
-    return tuple([Login(*row[:7], verifier=verifier.parse(row[7])) for row in found])
+    return tuple([Login(*row[:-1], verifier.parse(row[-1])) for row in found])  # type: ignore[call-arg]
 
 
 def policy(connection: t.Any) -> Policy:
@@ -85,7 +86,7 @@ def policy(connection: t.Any) -> Policy:
     if source in OVERRIDES:
         encryption = _server_wide(connection)
     iterations = int(found["scram_iterations"][0]) if "scram_iterations" in found else verifier.DEFAULT_ITERATIONS
-    sql = """
+    sql = r"""
         select coalesce('role ' || r.rolname, ''), coalesce('database ' || d.datname, ''), s.setting
           from pg_catalog.pg_db_role_setting x cross join unnest(x.setconfig) as s(setting)
           left join pg_catalog.pg_roles r on r.oid = x.setrole left join pg_catalog.pg_database d on d.oid = x.setdatabase
@@ -204,11 +205,12 @@ class AlterSystem:
 
     def check(self) -> None:
         """See :class:`Settings`. From 15 on the right can be granted for one setting."""
-        may = "rolsuper" if self._connection.server_version < 150000 else "has_parameter_privilege(%s, 'ALTER SYSTEM')"
-        sql = f"""
-            select {may}, rolname::text, current_setting('allow_alter_system', true) = 'off'
-              from pg_catalog.pg_roles where rolname = current_user"""
-        maybe, user, forbidden = session.rows(self._connection, sql, [SETTING] if "%s" in may else [])[0]
+        sql = (
+            "select rolsuper, rolname::text, current_setting('allow_alter_system', true) = 'off' from pg_roles where rolname = current_user"
+        )
+        maybe, user, forbidden = session.rows(self._connection, sql)[0]
+        if not maybe and self._connection.server_version >= 150000:
+            maybe = session.rows(self._connection, "select has_parameter_privilege(%s, 'ALTER SYSTEM')", [SETTING])[0][0]
         if forbidden:
             raise Denied(
                 f"ALTER SYSTEM is not allowed on this server (allow_alter_system is off): set {SETTING} where its settings are kept, and "

@@ -109,8 +109,12 @@ HEADINGS = ("CLIENT", "TO", "OVER", "SEEN AS", "METHOD", "TLS", "OUTCOME", "EXPE
 
 def table(checks: t.Sequence[Check]) -> list[str]:
     """Aligned lines, the heading first; the last column but one says what was expected and whether it is so."""
-    lines = [HEADINGS, *(_row(check) for check in checks)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
+    return aligned([HEADINGS, *(_row(check) for check in checks)])
+
+
+def aligned(lines: t.Sequence[t.Sequence[str]]) -> list[str]:
+    """Rows of equally many cells as lines with columns."""
+    widths = [max(len(cell) for cell in column) for column in zip(*lines)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines]
 
 
