@@ -161,6 +161,14 @@ class OwnServer:
         answer = self._run("psql", "-h", str(self._folder), "-U", "postgres", "-XAtqc", query)
         return float(json.loads(answer)[0]["Execution Time"])
 
+    def rules(self, raw: bytes) -> list[str]:
+        """The rules that the server reads from a file, in order; its errors are among them."""
+        (self._data / "pg_hba.conf").write_bytes(raw)
+        query = (
+            "SELECT type, database, user_name, address, netmask, auth_method, options, error FROM pg_hba_file_rules ORDER BY line_number"
+        )
+        return self._run("psql", "-h", str(self._folder), "-U", "postgres", "-XAtqc", query).splitlines()
+
     def stop(self) -> None:
         self._run("pg_ctl", "-D", str(self._data), "-m", "immediate", "-w", "stop")
         shutil.rmtree(self._folder)

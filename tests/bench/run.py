@@ -38,8 +38,10 @@ def main() -> None:
     subprocess.run([sys.executable, "tests/bench/bench_image.py"], cwd=ROOT, check=True)
     warm_up()
     print(flush=True)
-    engine = [sys.executable, "tests/bench/bench_engine.py"]
-    subprocess.run([*engine, *(["--server-bin", str(SERVER_BIN)] if SERVER_BIN.is_dir() else [])], cwd=ROOT, check=True)
+    server = ["--server-bin", str(SERVER_BIN)] if SERVER_BIN.is_dir() else []
+    for program in (["bench_engine.py"], ["bench_pg_hba.py", "--playbooks"]):
+        subprocess.run([sys.executable, f"tests/bench/{program[0]}", *program[1:], *server], cwd=ROOT, check=True)
+        print(flush=True)
 
 
 if __name__ == "__main__":
