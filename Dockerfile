@@ -12,7 +12,10 @@
 #   PG_MAJOR                         15                      the distribution's own, else the PostgreSQL project's repository is added
 #   PGDG_URL                         the project's address   a mirror of that repository
 #   WITH_JIT                         false                   true adds LLVM (110 MB)
+#   WITH_APT                         false                   true keeps apt, debconf and Perl, for images built on top of this one (25 MB)
+#   WITH_FULL_ICU                    false                   true keeps ICU's data of which no part sorts or spells: currencies, units, time zones (11 MB)
 #   EXTRA_PACKAGES                   (empty)                 more Debian packages, separated by blanks, e.g. postgresql-15-postgis-3
+#   EXTRA_LOCALES                    (empty)                 locales of the C library beside C.UTF-8, e.g. "de_DE.UTF-8 en_US.UTF-8"
 #
 # Secrets, each optional and never part of a layer (docker build --secret id=NAME,src=FILE):
 #   ca_bundle   certificates (PEM) that pip trusts instead of its own, behind a proxy that inspects TLS
@@ -29,25 +32,27 @@ FROM ${BASE_IMAGE} AS base
 ARG PG_MAJOR=15
 ARG PGDG_URL=https://apt.postgresql.org/pub/repos/apt
 ARG WITH_JIT=false
+ARG WITH_APT=false
 ARG EXTRA_PACKAGES=
+ARG EXTRA_LOCALES=
 ENV LANG=C.UTF-8 \
     TZ=Etc/UTC \
     PG_MAJOR=${PG_MAJOR} \
     PATH=/usr/lib/postgresql/${PG_MAJOR}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-RUN --mount=type=bind,source=image,target=/image \
+RUN --mount=type=bind,source=image/base,target=/image \
     --mount=type=cache,id=pgops-apt-cache,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=pgops-apt-lists,target=/var/lib/apt/lists,sharing=locked \
     --mount=type=secret,id=apt_conf,target=/etc/apt/apt.conf.d/99build \
     /image/install.sh
 
 # --------------------------------------------------------------------------------------------------------------- setup
-# What only the build needs: pip, setuptools.
+# What only the build needs: pip, setuptools, a compiler's tools.
 FROM base AS setup
 RUN --mount=type=cache,id=pgops-apt-cache,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=pgops-apt-lists,target=/var/lib/apt/lists,sharing=locked \
     --mount=type=secret,id=apt_conf,target=/etc/apt/apt.conf.d/99build \
-    apt-get update -q && apt-get install -qy --no-install-recommends python3-pip python3-setuptools python3-wheel
-COPY image/venv.sh requirements/image.txt /build/
+    apt-get update -q && apt-get install -qy --no-install-recommends python3-pip python3-setuptools python3-wheel binutils
+COPY image/setup/venv.sh requirements/image.txt /build/
 RUN --mount=type=cache,id=pgops-pip,target=/root/.cache/pip,sharing=locked \
     --mount=type=secret,id=ca_bundle,target=/run/build/ca.pem \
     --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
@@ -60,14 +65,26 @@ RUN chmod -R u=rwX,go=rX /app && chmod 0755 /app/usr/local/bin/* \
     && python3 -m compileall -q --invalidation-mode unchecked-hash -s /app -p / /app/usr/local/lib/pgops
 
 # ------------------------------------------------------------------------------------------------------------- runtime
-# From scratch: what the base stage took away is not carried along in a layer below.
+FROM base AS icu
+ARG WITH_FULL_ICU=false
+RUN --mount=type=bind,source=image/icu,target=/image \
+    --mount=type=cache,id=pgops-apt-cache,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,id=pgops-apt-lists,target=/var/lib/apt/lists,sharing=locked \
+    --mount=type=secret,id=apt_conf,target=/etc/apt/apt.conf.d/99build \
+    /image/slim.sh /icu
+
+# What an installation needs and a container does not goes, and then from scratch: no layer below carries along what was taken away.
+FROM base AS trimmed
+COPY --from=icu /icu /
+RUN --mount=type=bind,source=image/trim,target=/image /image/trim.sh
+
 FROM scratch AS runtime
 ARG PG_MAJOR=15
 ENV LANG=C.UTF-8 \
     TZ=Etc/UTC \
     PG_MAJOR=${PG_MAJOR} \
     PATH=/usr/lib/postgresql/${PG_MAJOR}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-COPY --from=base / /
+COPY --from=trimmed / /
 COPY --from=setup /opt/pgops /opt/pgops
 COPY --from=setup /app /
 ENV PGDATA=/var/lib/postgresql/data

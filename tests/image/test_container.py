@@ -259,28 +259,6 @@ def test_no_credential_in_any_layer_and_no_word_of_one_in_the_history(tmp_path):
         assert not re.search(r"PG_VERSION$|pg_hba\.conf$|\.pgpass|pip\.conf|/etc/ssl/private/.|root/\.cache/.", name), name
 
 
-def test_packages_are_whole_and_known_to_dpkg():
-    script = (
-        "dpkg --audit && apt-get check >/dev/null && dpkg-query -W -f '${Package} ${Status}\\n' | grep -v ' install ok installed$' || true"
-    )
-    assert docker("run", "--rm", "--user=0", IMAGE, "bash", "-c", script).stdout == ""
-    assert docker("run", "--rm", IMAGE, "dpkg-query", "-W", "-f", "${Status}", "postgresql-15").stdout == "install ok installed"
-
-
-def test_the_parts_work(start):
-    server = start().healthy()
-    sql = "SELECT count(*) > 700 FROM pg_collation WHERE collprovider = 'i'"
-    assert server.exec("psql", "-XAtqc", sql) == "t"
-    names = ["pg_stat_statements", "pgcrypto", "uuid-ossp", "xml2", "hstore", "pg_trgm", "postgres_fdw"]
-    server.exec("psql", "-Xq", "-c", "; ".join(f'CREATE EXTENSION "{name}"' for name in names))
-    assert server.exec("psql", "-XAtqc", "SELECT count(*) > 0 FROM pg_stat_statements") == "t"
-    server.exec("pg_basebackup", "--pgdata=/tmp/copy", "--checkpoint=fast", "--wal-method=stream", "--username=postgres")
-    python = "import patroni, psycopg2, etcd, pythonjsonlogger; from patroni.dcs import etcd3; print(patroni.version.__version__)"
-    assert server.exec("/opt/pgops/venv/bin/python", "-c", python).startswith("4.1.")
-    assert server.exec("/usr/bin/python3", "-c", "import shutil, json, ssl, tarfile; print('whole')") == "whole"
-    assert server.exec("/opt/pgops/venv/bin/patronictl", "version").startswith("patronictl version 4.1.")
-
-
 # --------------------------------------------------------------------------------------------------------------------- health
 
 

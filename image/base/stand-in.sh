@@ -8,13 +8,14 @@
 #   postgresql-common, postgresql-client-common   Perl (60 MB), the machinery of several clusters a host, and a cluster made at install time
 #   locales, ssl-cert                             16 MB of sources for locales; a self-signed certificate with a private key in a layer
 #   libllvmN                                      110 MB; only with WITH_JIT=false, together with the exclusion of llvmjit.so
+#   debconf-2.0, cdebconf                         asks questions at install time, in Perl; only with WITH_APT=false: nobody installs anything
 #
 # A real package, not a forced removal: dpkg's and apt's view stays consistent, scanners see what is there and nothing else, and
-# `apt-get install` works in images built on top. Versions are the candidates of the sources in force, so versioned dependencies hold.
-# Usage: stand-in.sh PG_MAJOR WITH_JIT DIRECTORY
+# with WITH_APT=true `apt-get install` works in images built on top. Versions are the candidates of the sources in force, so versioned dependencies hold.
+# Usage: stand-in.sh PG_MAJOR WITH_JIT WITH_APT DIRECTORY
 set -eu
 
-major=$1 jit=$2 work=$3
+major=$1 jit=$2 with_apt=$3 work=$4
 names="postgresql-common postgresql-client-common locales ssl-cert"
 if [ "$jit" != true ]; then
     llvm=$(apt-cache show --no-all-versions "postgresql-$major" | grep '^Depends:' | grep -o 'libllvm[0-9.]*[a-z0-9]*' | sort -u || true)
@@ -29,6 +30,7 @@ for name in $names; do
     esac
     provides="${provides:+$provides, }$name (= $version)"
 done
+if [ "$with_apt" != true ]; then provides="$provides, debconf-2.0, cdebconf"; fi
 
 root=$work/pgops-postgresql-base
 mkdir -p "$root/DEBIAN" "$root/usr/share/postgresql-common"

@@ -4,7 +4,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # Installs the server, Python and the few tools that the entrypoint calls; runs once, in the Dockerfile's base stage.
-# Environment: PG_MAJOR, PGDG_URL, WITH_JIT, EXTRA_PACKAGES, as the Dockerfile explains them.
+# Environment: PG_MAJOR, PGDG_URL, WITH_JIT, WITH_APT, EXTRA_PACKAGES, EXTRA_LOCALES, as the Dockerfile explains them.
 set -eu
 
 here=$(dirname "$0")
@@ -24,6 +24,8 @@ path-exclude=/usr/share/man/*
 path-exclude=/usr/share/info/*
 path-exclude=/usr/share/locale/*
 path-exclude=/usr/share/lintian/*
+path-exclude=/usr/share/bash-completion/*
+path-exclude=/usr/share/zoneinfo/right/*
 EXCLUDES
 if [ "$WITH_JIT" != true ]; then
     # Without the library pg_jit_available() is false and nothing else changes; with it and no LLVM each costly query would fail.
@@ -54,14 +56,27 @@ if ! apt-cache show "postgresql-$PG_MAJOR" >/dev/null 2>&1; then
         exit 1
     }
 fi
-stand_in=$("$here/stand-in.sh" "$PG_MAJOR" "$WITH_JIT" "$work")
+stand_in=$("$here/stand-in.sh" "$PG_MAJOR" "$WITH_JIT" "$WITH_APT" "$work")
 jit=
 if [ "$WITH_JIT" = true ] && apt-cache show "postgresql-$PG_MAJOR-jit" >/dev/null 2>&1; then
     jit=postgresql-$PG_MAJOR-jit
 fi
 # shellcheck disable=SC2086  # words on purpose
-apt install "$stand_in" "postgresql-$PG_MAJOR" python3 libnss-extrausers openssl ca-certificates xz-utils zstd $jit $EXTRA_PACKAGES
+apt install "$stand_in" "postgresql-$PG_MAJOR" python3 python3-psycopg2 libnss-extrausers openssl ca-certificates \
+    xz-utils zstd $jit $EXTRA_PACKAGES
 if dpkg-query -W gpg >/dev/null 2>&1; then apt purge --auto-remove gpg; fi
+
+# Locales of the C library, beside C.UTF-8 and ICU's: compiled from the package's sources, which are 16 MB and do not stay.
+if [ -n "$EXTRA_LOCALES" ]; then
+    (cd "$work" && apt-get download -q locales && dpkg-deb -x locales_*.deb locales)
+    for locale in $EXTRA_LOCALES; do
+        I18NPATH=$work/locales/usr/share/i18n localedef -i "${locale%%.*}" -c -f "${locale#*.}" \
+            -A "$work/locales/usr/share/locale/locale.alias" "$locale" || {
+            echo "install: EXTRA_LOCALES: $locale cannot be made; write it like de_DE.UTF-8" >&2
+            exit 1
+        }
+    done
+fi
 
 # The defaults of new clusters, in the file that initdb copies: reachable from outside the container, statements counted, SCRAM.
 sample=/usr/share/postgresql/$PG_MAJOR/postgresql.conf.sample
@@ -82,7 +97,3 @@ ln -sfn /run/postgresql/pgops/passwd /var/lib/extrausers/passwd
 chmod 1777 /run
 install -d -o 999 -g 0 -m 3777 /run/postgresql
 install -d -o 999 -g 0 -m 1777 /var/lib/postgresql/data
-
-# Nobody becomes anybody else in this container.
-find / -xdev -type f -perm /6000 -exec chmod a-s {} +
-rm -rf /var/log/apt /var/log/dpkg.log /var/log/alternatives.log /var/cache/ldconfig/aux-cache /var/cache/debconf/*-old /var/lib/dpkg/*-old

@@ -25,7 +25,7 @@ export GNUPGHOME="$work/gnupg"
 mkdir -m 0700 "$GNUPGHOME"
 found=$(gpg --batch --with-colons --show-keys "$work/$key" | awk -F: '$1 == "fpr" { print $10; exit }')
 if [ "$found" != "$fingerprint" ]; then
-    echo "pgdg: the repository key has the fingerprint '$found', not $fingerprint: the key was replaced; check it and change image/pgdg.sh" >&2
+    echo "pgdg: the repository key has the fingerprint '$found', not $fingerprint: the key was replaced; check it and change image/base/pgdg.sh" >&2
     exit 1
 fi
 gpg --batch --yes --dearmor --output "$ring" "$work/$key"
