@@ -21,19 +21,6 @@ ABSENT_MODULES = {
     *("idlelib", "tkinter", "turtle", "turtledemo", "ensurepip", "lib2to3", "distutils"),
     *("msilib", "msvcrt", "winreg", "winsound", "nt", "antigravity", "this"),
 }
-    "idlelib",
-    "tkinter",
-    "turtle",
-    "turtledemo",
-    "ensurepip",
-    "antigravity",
-    "this",
-    "msilib",
-    "msvcrt",
-    "winreg",
-    "winsound",
-    "nt",
-}
 """Packages of their own in Debian, other systems' modules, and two that are jokes."""
 REWIND = r"""
 set -e
