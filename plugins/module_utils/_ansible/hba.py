@@ -83,6 +83,7 @@ class _Task(managed.Task[Prover]):
             own=None if facts is None else facts.client,
             lockout=params["lockout"],
             validate=params["validate"],
+            interfaces=None if facts is None else facts.interfaces,
         )
 
     def _specs(self, rules: t.Any, state: str, option: str) -> tuple[RuleSpec, ...]:

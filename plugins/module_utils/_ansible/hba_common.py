@@ -242,8 +242,14 @@ def secrets_in(rules: t.Iterable[t.Any]) -> set[str]:
     return {value for value in found if value}
 
 
-def decider(rules: t.Iterable[Rule], server: Server, roles: t.Sequence[Role] | None) -> decide.Decider:
-    """Who decides: with the server's roles where they are known, names resolved by this machine."""
+def decider(
+    rules: t.Iterable[Rule],
+    server: Server,
+    roles: t.Sequence[Role] | None,
+    interfaces: t.Iterable[tuple[int, int, int]] | None = None,
+) -> decide.Decider:
+    """Who decides: with the server's roles and interfaces where they are known, names resolved by this machine."""
     from .._hba import decide  # noqa: PLC0415 - only modules that decide pay for the import
 
-    return decide.Decider(rules, server=server, roles=roles, resolver=Names())
+    known = None if interfaces is None else [decide.Interface(*one) for one in interfaces]
+    return decide.Decider(rules, server=server, roles=roles, resolver=Names(), interfaces=known)

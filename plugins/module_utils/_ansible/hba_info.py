@@ -143,7 +143,7 @@ def _view_only(connection: t.Any, facts: Facts, clients: t.Sequence[Sentence], d
 def _judge(source: _Source, server: Server, facts: Facts | None, clients: t.Sequence[Sentence], params: t.Mapping[str, t.Any]) -> Result:
     rules = source.rules
     roles = None if facts is None else facts.roles
-    decisions = decisions_of(rules, server, roles, clients)
+    decisions = decisions_of(rules, server, roles, clients, interfaces=None if facts is None else facts.interfaces)
     shown = [hba_common.shown_decision(sentence, decision) for sentence, decision in zip(clients, decisions)]
     mismatches = [mismatch(sentence, decision) for sentence, decision in zip(clients, decisions) if not _met(sentence, decision)]
     judged = findings(rules.rules, server=server, errors=rules.errors, roles=roles, texts=_texts(source))
@@ -195,7 +195,7 @@ def _is_here(source: _Source) -> bool:
 
 
 def decisions_of(
-    rules: ruleset.Ruleset, server: Server, roles: t.Any, clients: t.Sequence[Sentence], explain: bool = True
+    rules: ruleset.Ruleset, server: Server, roles: t.Any, clients: t.Sequence[Sentence], interfaces: t.Any = None
 ) -> list[decide.Decision]:
     """Decisions in the clients' order; without a file that loads nothing is decided."""
     if not rules.loads:
@@ -204,8 +204,8 @@ def decisions_of(
         return [
             decide.Decision(decide.UNDECIDED, reason=f"the server would not load the file: {where}{first.message}") for _unused in clients
         ]
-    judge = hba_common.decider(rules.rules, server, roles)
-    return judge.decide_all([sentence.client for sentence in clients], explain=explain)
+    judge = hba_common.decider(rules.rules, server, roles, interfaces)
+    return judge.decide_all([sentence.client for sentence in clients], explain=True)
 
 
 def _met(sentence: Sentence, decision: decide.Decision) -> bool:

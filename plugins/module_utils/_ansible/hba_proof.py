@@ -39,6 +39,8 @@ class Policy(t.NamedTuple):
     """The connection that manages the server, when there is one."""
     lockout: str = "refuse"
     validate: bool = True
+    interfaces: tuple[tuple[int, int, int], ...] | None = None
+    """The server's, when they are known to be this machine's."""
 
 
 def specs_of(rules: t.Any, server: Server, *, absent: bool, option: str = "rules") -> tuple[RuleSpec, ...]:
@@ -137,7 +139,8 @@ class Prover:
         if not rules.loads:
             reason = f"the server would not load the file: {hba_common.text_of(rules.errors[0].message)}"
             return [decide.Decision(decide.UNDECIDED, reason=reason) for _unused in clients]
-        return hba_common.decider(rules.rules, self.policy.server, self.policy.roles).decide_all(clients, explain=False)
+        policy = self.policy
+        return hba_common.decider(rules.rules, policy.server, policy.roles, policy.interfaces).decide_all(clients, explain=False)
 
     def _advice(self, sentence: Sentence, decision: decide.Decision) -> str:
         """Which rule would help, and where."""

@@ -112,7 +112,8 @@ class _Task(managed.Task[Prover]):
 
     def _own(self, client: Client, rules: tuple[Rule, ...]) -> Own | None:
         """How a map lets our session in; None when none does, or when who we are to the server is not known."""
-        decision = hba_common.decider(rules, t.cast(Facts, self.facts).server, t.cast(Facts, self.facts).roles).decide(client)
+        facts = t.cast(Facts, self.facts)
+        decision = hba_common.decider(rules, facts.server, facts.roles, facts.interfaces).decide(client)
         rule = decision.rule
         name = "" if rule is None else dict(rule.options).get("map", "")
         if rule is None or rule.method not in ("peer", "ident") or not name:

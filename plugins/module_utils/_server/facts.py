@@ -14,6 +14,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
+import socket
+import struct
 import typing as t
 
 from .._hba.model import ALL_FEATURES, Client, Role, Server
@@ -42,6 +45,8 @@ class Facts(t.NamedTuple):
     """The session that asked, as the server sees it."""
     ident_file: str = ""
     """Where the server reads its user name maps; empty when the role may not know."""
+    interfaces: tuple[tuple[int, int, int], ...] | None = None
+    """The server's network interfaces as (family, address, mask), when it is known to have this machine's."""
 
 
 def ask(connection: t.Any) -> Facts:
@@ -58,10 +63,29 @@ def ask(connection: t.Any) -> Facts:
     )
     version = f"{number // 10000}.{number % 10000}"
     roles, client = _roles(connection), _own_client(connection)
-    return Facts(server, version, found.get("hba_file", ""), roles, client, found.get("ident_file", ""))
+    return Facts(server, version, found.get("hba_file", ""), roles, client, found.get("ident_file", ""), _interfaces(connection))
 
 
 _SETTINGS_SQL = "select name, setting from pg_catalog.pg_settings where name = any(%s)"
+
+
+def _interfaces(connection: t.Any) -> tuple[tuple[int, int, int], ...] | None:
+    """This machine's interfaces, when the server is in the network namespace that we are in: a container's socket is here, it is not.
+
+    The process behind a Unix socket is known to the kernel. Looking at its namespace needs root or the server's own account.
+    """
+    try:
+        with socket.socket(fileno=os.dup(connection.fileno())) as peer:
+            if peer.family != socket.AF_UNIX:
+                return None
+            process = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))[0]
+        if os.stat(f"/proc/{process}/ns/net").st_ino != os.stat("/proc/self/ns/net").st_ino:
+            return None
+        from .._hba import interfaces  # noqa: PLC0415 - only needed where the server is here
+
+        return interfaces.interfaces()
+    except (OSError, AttributeError):
+        return None
 
 
 def _features(connection: t.Any) -> frozenset[str]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import random
 import signal
@@ -253,6 +254,23 @@ def test_module_processes_at_once(open_server: Server, tmp_path: Path, writers: 
     assert "does not exist" in answer.message, "the rules that are there are in force"
     with contextlib.suppress(FileNotFoundError):
         assert [name for name in os.listdir(server.data) if name.endswith(".pgops-tmp")] == []
+
+
+def test_a_server_in_another_network_namespace_has_other_interfaces(open_server: Server) -> None:
+    """As a container's, whose socket is on this machine: what samenet means there is not known, and the task says so."""
+    if os.geteuid() != 0:
+        pytest.skip("another network namespace needs root")
+    expect = [{"user": "app", "database": "postgres", "address": "203.0.113.1", "expect": "no_entry"}]
+    given = reach(open_server, path=str(open_server.data / "pg_hba.conf"), rules=["host all all samenet trust"], expect=expect)
+    assert "failed" not in once(given, check=True)
+
+    def work() -> None:
+        assert ctypes.CDLL(None).unshare(0x40000000) == 0, "CLONE_NEWNET"
+        result = once(given, check=True)
+        assert result["failed"] is True
+        assert "depends on the server's interfaces, which were not given" in result["msg"], result["msg"]
+
+    assert ends_well(fork(work))
 
 
 # ------------------------------------------------------------------------------------------------------------- the collector's log

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -238,3 +239,23 @@ def test_as_ansible_runs_it(ready: Server, tmp_path: Path) -> None:
         assert "failed" not in result, result["msg"]
         assert result["changed"] is (arguments.get("state") != "absent")
     assert policy.stat().st_mode & 0o777 == 0o640
+
+
+def test_samehost_and_samenet_are_those_of_this_machine(ready: Server) -> None:
+    """The server is here, so its interfaces are ours: told beforehand, and so it is when a connection comes from such an address."""
+    listed = subprocess.run(["ip", "-json", "-4", "address"], capture_output=True, text=True, check=True).stdout
+    addresses = [found["local"] for link in json.loads(listed) for found in link["addr_info"] if not found["local"].startswith("127.")]
+    if not addresses:
+        pytest.skip("this machine has no address but loopback")
+    for word in ("samehost", "samenet"):
+        clients = [{"user": "truster", "database": "postgres", "address": address, "expect": "trust"} for address in addresses]
+        clients += [
+            {"user": "truster", "database": "postgres", "address": "127.0.0.1", "expect": "trust"},
+            {"user": "truster", "database": "postgres", "address": "203.0.113.77", "expect": "no_entry"},
+        ]
+        result = pg_hba(reach(ready, rules=[f"host all truster {word} trust"], expect=clients))
+        assert "failed" not in result, result["msg"]
+        # the servers of these tests listen on loopback; what comes from another address of this machine is still the same host
+        for address in addresses:
+            assert ready.attempt(b"truster", b"postgres", address="127.0.0.1", source=address).answer.sqlstate is None
+        assert pg_hba(reach(ready, state="absent", rules=[f"host all truster {word}"]))["changed"] is True
