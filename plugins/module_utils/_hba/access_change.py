@@ -208,6 +208,8 @@ def _as_condition(space: Space, node: Node) -> Condition:
 
 def describe_names(space: Space, names: NameSet) -> Names:
     """A set of names in words."""
+    if names.default == NEVER and len(names.over) == 1 and ALWAYS in names.over.values():
+        return Names(tuple(names.over))  # most sets are one name
     return Names(
         names=tuple(sorted(name for name, node in names.over.items() if node == ALWAYS)),
         any_name=names.default != NEVER,
@@ -221,6 +223,8 @@ def describe_places(space: Space, places: AddressSet) -> Places | None:
     """A set of addresses in words; None for the Unix socket."""
     if places and places[0][0] == LOCAL:
         return None
+    if len(places) == 1 and places[0][2] == ALWAYS:
+        return Places(tuple(ranges_text(places[0][0], places[0][1])))
     ranges: dict[Node, list[str]] = {}
     for low, high, node in places:
         ranges.setdefault(node, []).extend(ranges_text(low, high))

@@ -45,6 +45,8 @@ def split(text: str) -> tuple[str, str | None, str | None]:
 
 def join(comment: str | None, expires: str | None, server: Server) -> str:
     """The comment of a line, from its ``#`` on; empty when there is nothing to say. Raises NotRepresentable."""
+    if comment is None and expires is None:
+        return ""
     if comment is not None:
         check(comment, server)
     if expires is not None and moment(expires) is None:

@@ -28,6 +28,8 @@ if t.TYPE_CHECKING:
 Role = t.Literal["database", "user", "address", "netmask", "method", "option", "type", "map", "system-user"]
 
 _NEEDS_QUOTES = re.compile('[ \t\r,#"]')
+PLAIN = re.compile("[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,62}")
+"""Most tokens: nothing to quote, nothing special but perhaps a keyword, shorter than any limit."""
 _REGEX_SPECIAL = re.compile(r"[][(){}.*+?^$|\\]")
 _KEYWORDS: dict[str, frozenset[str]] = {
     "database": catalog.DATABASE_KEYWORDS,
@@ -55,6 +57,8 @@ def quote_token(text: str, role: Role, server: Server, literal: bool = True) -> 
 def render_token(token: Token, role: Role, server: Server) -> str:
     """A token as the server would have read it; ``quoted`` is kept where it means something. Raises NotRepresentable."""
     text = token.text
+    if not token.quoted and PLAIN.fullmatch(text) is not None:
+        return text
     for bad, name in (("\n", "a line feed"), ("\0", "a NUL byte")):
         if bad in text:
             raise NotRepresentable(role, text, f"it holds {name}, which no quoting protects")

@@ -20,7 +20,7 @@ from .errors import InvalidRule, NotRepresentable
 from .lexer import logical_lines, scan
 from .model import Field, LineError, Rule, Server, Token, encode
 from .parser import Place, parse_fields
-from .render import ANY_HOST, rendered
+from .render import ANY_HOST, PLAIN, rendered
 
 
 class RuleSpec(t.NamedTuple):
@@ -219,6 +219,8 @@ def name_token(value: object, where: str, server: Server) -> Token:
 
 
 def _comma_list(value: str, where: str, server: Server) -> Field:
+    if PLAIN.fullmatch(value) is not None:
+        return (Token(value),)
     _single_line(value, where)
     if comments.comment_start(value) != len(value):
         raise InvalidRule(where, f"{value!r} holds a comment sign (#) outside quotes; quote the name that has it")
