@@ -15,7 +15,7 @@ ROLES = sorted(p.name for p in (Path(__file__).resolve().parents[2] / "roles").i
 
 # Defaults that another variable decides. A specification takes a literal of the option's type only, so for what is no string
 # it says nothing, and the description names both; what the option ends up as is validated all the same.
-COMPUTED = {"pg_node_port": "pgops_port", "pg_node_purge": "pgops_purge"}
+COMPUTED = {"pg_node_port": "pgops_port", "pg_node_purge": "pgops_purge", "pg_cluster_purge": "pgops_purge"}
 
 
 def load(path: Path) -> t.Any:
@@ -38,9 +38,10 @@ def test_defaults_equal_specs(root: Path, role: str) -> None:
 
 
 def test_computed_defaults_are_described(root: Path) -> None:
-    defaults = load(root / "roles/pg_node/defaults/main.yml")
-    options = load(root / "roles/pg_node/meta/argument_specs.yml")["argument_specs"]["main"]["options"]
     for name, source in COMPUTED.items():
+        role = "_".join(name.split("_")[:2])
+        defaults = load(root / "roles" / role / "defaults/main.yml")
+        options = load(root / "roles" / role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
         fallback = str(defaults[name]).split(f"{{{{ {source} | default(")[1].split(")")[0]
         assert options[name]["type"] in ("int", "bool"), name
         assert f"C({source})" in options[name]["description"], name

@@ -1,0 +1,309 @@
+#!/usr/bin/env python3
+# Copyright (c) 2026 The pgops.access developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Does a failover lose what was acknowledged, and how long does nobody write? `make failover N=30 [PROFILE=default|fast]`.
+
+Brings up a cluster of its own with the playbook `cluster`, lets writers insert rows through its entry point, each row a transaction of
+its own, and does something bad to the primary N times at random moments. Afterwards every acknowledged row must be there, once.
+
+    kill        the container's first process is killed as by the kernel; the engine starts the container again
+    lost        the container is killed and stays away until somebody else leads
+    pause       every process of the container stands still, then wakes up and believes to lead
+    partition   the container is cut from the network, then comes back
+    switchover  the lead is handed over on purpose
+
+Docker only; the user may have to be root (kill needs to signal a process of a container).
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psycopg2
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+from house import STATE, VENV, ansible_env  # noqa: E402 - the tools are a directory beside, not a package
+
+NAME = "pgops-failover"
+SUBNET = "172.30.238"
+PORT = 15432
+KINDS = ("kill", "lost", "pause", "partition", "switchover")
+DOCKER = "/usr/bin/docker" if Path("/usr/bin/docker").exists() else "docker"
+CTL = ["/opt/pgops/venv/bin/patronictl", "-c", "/run/postgresql/pgops/patroni"]
+RECOVERY_SECONDS = 180.0
+WRITERS = 4
+
+
+def docker(*words: str, check: bool = True) -> str:
+    """One command of the engine, bounded in time."""
+    done = subprocess.run([DOCKER, *words], capture_output=True, text=True, timeout=120, check=False)
+    if check and done.returncode:
+        raise SystemExit(f"docker {' '.join(words[:3])}: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+@dataclasses.dataclass
+class Round:
+    """What one round did."""
+
+    kind: str
+    outage: float
+
+
+class Cluster:
+    """The cluster under test, as its engine and Patroni show it."""
+
+    def __init__(self, profile: str, image: str) -> None:
+        self._variables = {
+            "pg_cluster_name": NAME, "pg_cluster_subnet": f"{SUBNET}.0/24", "pg_cluster_port": PORT, "pg_cluster_read_only_port": PORT + 1,
+            "pg_cluster_publish_addresses": ["127.0.0.1"], "pg_cluster_profile": profile, "pgops_state_dir": str(STATE),
+            "pgops_engine": "docker",
+        }  # fmt: skip
+        if image:
+            self._variables["pgops_image"] = image
+
+    def play(self, **more: object) -> None:
+        """The playbook, with its output in a file; raises SystemExit with the end of it when it fails."""
+        log = STATE / "logs" / "failover.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        command = [str(VENV / "bin/ansible-playbook"), "playbooks/cluster.yml", "-i", "localhost,", "-c", "local", "-e"]
+        with log.open("w", encoding="utf-8") as file:
+            variables = json.dumps({**self._variables, "ansible_python_interpreter": str(VENV / "bin/python"), **more})
+            done = subprocess.run([*command, variables], cwd=ROOT, env=ansible_env(), stdout=file, stderr=file, timeout=900, check=False)
+        if done.returncode:
+            raise SystemExit(f"the playbook failed; the end of {log}:\n" + "\n".join(log.read_text().splitlines()[-25:]))
+
+    def password(self) -> str:
+        """The superuser's."""
+        return (STATE / "clusters" / NAME / "secrets" / "superuser").read_text().strip()
+
+    def members(self) -> list[dict[str, str]]:
+        """Patroni's list, from any member that answers; empty when none does."""
+        for number in (1, 2, 3):
+            done = subprocess.run(
+                [DOCKER, "exec", f"{NAME}-{number}", *CTL, "list", "--format", "json"],
+                capture_output=True,
+                text=True,
+                timeout=30,
+                check=False,
+            )
+            if done.returncode == 0:
+                return list(json.loads(done.stdout))
+        return []
+
+    def leader(self) -> str:
+        """The member that leads; empty when none does."""
+        return next((m["Member"] for m in self.members() if "Leader" in m["Role"] and m["State"] == "running"), "")
+
+    def whole(self) -> bool:
+        """Whether one leads and both others follow it synchronously."""
+        roles = sorted((m["Role"], m["State"]) for m in self.members())
+        return [role for role, _state in roles] == ["Leader", "Quorum Standby", "Quorum Standby"] and [s for _r, s in roles[1:]] == [
+            "streaming"
+        ] * 2
+
+
+class Writers:
+    """Threads that insert rows through the entry point and remember which were acknowledged, and when."""
+
+    def __init__(self, password: str) -> None:
+        self._dsn = f"host=127.0.0.1 port={PORT} user=postgres password={password} dbname=app connect_timeout=2 application_name=failover"
+        self.acknowledged: list[tuple[float, int]] = []
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._write, args=(number,), daemon=True) for number in range(WRITERS)]
+
+    def connect(self) -> psycopg2.extensions.connection:
+        """A session of its own."""
+        session = psycopg2.connect(self._dsn, options="-c statement_timeout=30000")
+        session.autocommit = True
+        return session
+
+    def start(self) -> None:
+        """Make the table, without a key that would hide a row that is there twice, and begin."""
+        session = self.connect()
+        session.cursor().execute("DROP TABLE IF EXISTS failover; CREATE TABLE failover (id bigint NOT NULL)")
+        session.close()
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """No more rows."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(60)
+
+    def last(self) -> float:
+        """When the last row was acknowledged."""
+        return self.acknowledged[-1][0] if self.acknowledged else 0.0
+
+    def _write(self, writer: int) -> None:
+        number = 0
+        session = None
+        while not self._stop.is_set():
+            number += 1
+            row = writer * 10**12 + number
+            try:
+                session = session or self.connect()
+                session.cursor().execute("INSERT INTO failover VALUES (%s)", (row,))
+                self.acknowledged.append((time.monotonic(), row))
+                self._stop.wait(0.01)
+            except psycopg2.Error:
+                # Nobody knows whether this row was written: it is not counted, and not tried again.
+                if session is not None:
+                    session.close()
+                session = None
+                self._stop.wait(0.1)
+
+
+def hurt(kind: str, cluster: Cluster, leader: str) -> None:
+    """Do it."""
+    if kind == "kill":
+        os.kill(int(docker("inspect", "--format", "{{.State.Pid}}", leader)), signal.SIGKILL)
+    elif kind == "lost":
+        docker("kill", leader)
+    elif kind == "pause":
+        docker("pause", leader)
+    elif kind == "partition":
+        docker("network", "disconnect", f"{NAME}-cluster", leader)
+    else:
+        candidate = random.choice([m["Member"] for m in cluster.members() if "Standby" in m["Role"]])
+        docker("exec", leader, *CTL, "switchover", "--leader", leader, "--candidate", candidate, "--force")
+
+
+def mend(kind: str, leader: str) -> None:
+    """Undo it."""
+    if kind == "lost":
+        docker("start", leader)
+    elif kind == "pause":
+        docker("unpause", leader)
+    elif kind == "partition":
+        docker("network", "connect", "--ip", f"{SUBNET}.{20 + int(leader.rpartition('-')[2])}", f"{NAME}-cluster", leader)
+
+
+def wait_for(what: str, test: object, seconds: float = RECOVERY_SECONDS) -> None:
+    """Until a test holds; raises SystemExit when it never does."""
+    deadline = time.monotonic() + seconds
+    while not test():  # type: ignore[operator]
+        if time.monotonic() > deadline:
+            raise SystemExit(f"after {seconds:.0f} s: {what}")
+        time.sleep(0.5)
+
+
+def outage(times: list[float], begin: float) -> float:
+    """The longest time without an acknowledged row from ``begin`` on."""
+    seen = [begin, *(moment for moment in times if moment >= begin)]
+    return max((later - earlier for earlier, later in zip(seen, seen[1:])), default=0.0)
+
+
+def one_round(kind: str, cluster: Cluster, writers: Writers) -> Round:
+    """One bad thing, until writes flow again, and until the cluster is whole again."""
+    time.sleep(random.uniform(1, 4))
+    leader = cluster.leader()
+    if not leader:
+        raise SystemExit("nobody leads, though the cluster was whole a moment ago")
+    begin, first = time.monotonic(), len(writers.acknowledged)
+    hurt(kind, cluster, leader)
+    done = time.monotonic()
+    # Rows that were under way may still be acknowledged: writes flow again when they have for three seconds, after those.
+    wait_for(f"nobody writes after {kind} of {leader}", lambda: flows(writers, max(done + 2.0, begin)))
+    mend(kind, leader)
+    wait_for(f"the cluster is not whole again after {kind} of {leader}", cluster.whole)
+    times = [moment for moment, _row in writers.acknowledged[first:]]
+    return Round(kind, outage(sorted(times), begin))
+
+
+def flows(writers: Writers, since: float) -> bool:
+    """Whether rows have been acknowledged for three seconds without a gap of half a second, all after ``since``."""
+    now = time.monotonic()
+    recent = sorted(moment for moment, _row in writers.acknowledged[-5000:] if moment >= now - 3.0)
+    if now - 3.0 < since or not recent or now - recent[-1] > 0.5:
+        return False
+    return all(later - earlier < 0.5 for earlier, later in zip([now - 3.0, *recent], recent))
+
+
+def rows(writers: Writers) -> dict[int, int]:
+    """How often each row is there, as the primary says."""
+    session = writers.connect()
+    cursor = session.cursor()
+    cursor.execute("SELECT id, count(*) FROM failover GROUP BY id")
+    found = dict(cursor.fetchall())
+    session.close()
+    return found
+
+
+def main() -> int:
+    """Rounds, figures; exit status 1 when a row was lost or is there twice."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--profile", choices=("default", "fast"), default="fast")
+    parser.add_argument("--kinds", default=",".join(KINDS), help="which bad things, separated by commas")
+    parser.add_argument("--image", default="", help="name of the members' image, when it shall not be the usual one")
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--keep", action="store_true", help="leave the cluster running")
+    given = parser.parse_args()
+    kinds = given.kinds.split(",")
+    if given.rounds < 1 or not set(kinds) <= set(KINDS):
+        parser.error(f"--rounds is at least 1, --kinds are of {', '.join(KINDS)}")
+    seed = given.seed if given.seed is not None else random.randrange(10**6)
+    random.seed(seed)
+    cluster = Cluster(given.profile, given.image)
+    print(f"bringing up the cluster {NAME}, profile {given.profile}, seed {seed}", flush=True)
+    cluster.play()
+    try:
+        return rounds(given.rounds, kinds, cluster)
+    finally:
+        if not given.keep:
+            for name in docker("ps", "--quiet", "--filter", f"name={NAME}-", "--filter", "status=paused", check=False).split():
+                docker("unpause", name, check=False)
+            cluster.play(pg_cluster_state="absent", pgops_purge=True)
+
+
+def rounds(count: int, kinds: list[str], cluster: Cluster) -> int:
+    """All rounds, then the account."""
+    wait_for("the cluster is not whole", cluster.whole)
+    writers = Writers(cluster.password())
+    writers.start()
+    # Each kind as often as the others, in random order.
+    order = [kinds[index % len(kinds)] for index in range(count)]
+    random.shuffle(order)
+    done: list[Round] = []
+    for number, kind in enumerate(order, 1):
+        before = len(writers.acknowledged)
+        done.append(one_round(kind, cluster, writers))
+        print(
+            f"round {number}/{count}: {kind}, {done[-1].outage:.1f} s without writes, {len(writers.acknowledged) - before} rows", flush=True
+        )
+    writers.stop()
+    found = rows(writers)
+    acknowledged = [row for _moment, row in writers.acknowledged]
+    lost = [row for row in acknowledged if row not in found]
+    duplicated = [row for row, times in found.items() if times > 1]
+    for kind in KINDS:
+        times = [entry.outage for entry in done if entry.kind == kind]
+        if times:
+            print(f"{kind}: {len(times)} rounds, median {statistics.median(times):.1f} s, max {max(times):.1f} s")
+    outages = [entry.outage for entry in done]
+    print(
+        f"{count} rounds, {len(acknowledged)} acknowledged, {len(lost)} lost, {len(duplicated)} duplicated, "
+        f"outage median {statistics.median(outages):.1f} s, max {max(outages):.1f} s",
+        flush=True,
+    )
+    return 1 if lost or duplicated else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

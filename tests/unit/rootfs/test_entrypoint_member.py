@@ -1,0 +1,272 @@
+# Copyright (c) 2026 The pgops.access developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A member's environment → Patroni's configuration, the cluster's rules, and what is done when the cluster has others."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from pgops._hba import ruleset
+from pgops._hba.errors import HbaError
+from pgops._hba.model import Server
+from pgops.entrypoint import access, cluster_rules, member, member_settings, patroni_config, settings
+from pgops.entrypoint.redact import Redactor
+from pgops.entrypoint.settings import SettingsError
+
+SERVER = Server(15)
+MINIMUM = {
+    "PATRONI_SCOPE": "orders",
+    "PATRONI_ETCD3_HOSTS": "192.0.2.1:2379",
+    "POSTGRES_PASSWORD": "super secret",
+    "PATRONI_REPLICATION_PASSWORD": "copy secret",
+}
+
+
+def no_file(path: str) -> bytes:
+    raise AssertionError(f"{path} is read, but no file was named")
+
+
+def parse(read=no_file, **changes: str | None) -> member_settings.Member:
+    environment = {name: value for name, value in {**MINIMUM, **changes}.items() if value is not None}
+    return member_settings.parse(environment, read, "192.0.2.21", "node1")
+
+
+def rules_of(found: member_settings.Member, **environment: str) -> cluster_rules.Rules:
+    parsed = settings.parse({"PATRONI_SCOPE": "orders", **environment}, no_file).settings
+    return cluster_rules.rules(found, access.wanted(parsed.access, SERVER, client_ca=False).rules, SERVER)
+
+
+def build(found: member_settings.Member, **changes) -> dict:
+    local = patroni_config.Local("/data", "/bin", "/run/x", {"ssl": "on"}, (), "info", "")
+    return patroni_config.build(found, local._replace(**changes), rules_of(found), SERVER)
+
+
+def test_the_minimum_is_enough() -> None:
+    found = parse()
+    assert (found.scope, found.name) == ("orders", "node1")
+    assert found.superuser == ("postgres", "super secret")
+    assert found.connect_address == "192.0.2.21:5432"
+    assert found.rest_connect_address == "192.0.2.21:8008"
+    assert found.rest_url == "http://127.0.0.1:8008"
+    assert found.rewind is None
+
+
+def test_a_rest_password_is_derived_from_what_members_share_and_nothing_else() -> None:
+    first, second = parse(PATRONI_NAME="a"), parse(PATRONI_NAME="b")
+    assert first.rest == second.rest
+    assert first.rest_derived
+    assert len(first.rest.password) == 64
+    assert first.rest != parse(PATRONI_SCOPE="other").rest
+    assert first.rest != parse(POSTGRES_PASSWORD="another secret").rest
+    assert "super secret" not in first.rest.password
+    given = parse(PATRONI_RESTAPI_PASSWORD="rest secret", PATRONI_RESTAPI_USERNAME="ops")
+    assert (given.rest, given.rest_derived) == (("ops", "rest secret"), False)
+
+
+@pytest.mark.parametrize("missing", ["POSTGRES_PASSWORD", "PATRONI_REPLICATION_PASSWORD"])
+def test_a_missing_password_is_refused_with_its_variable(missing: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        parse(**{missing: None})
+    assert refused.value.variable in {missing, "PATRONI_SUPERUSER_PASSWORD"}
+    assert "_FILE" in str(refused.value)
+
+
+def test_every_variable_of_patroni_may_come_from_a_file() -> None:
+    files = {"/s/repl": b"from a file\n", "/s/etcd": b"etcd secret\r\n", "/s/any": b"42"}
+    found = parse(
+        files.__getitem__,
+        PATRONI_REPLICATION_PASSWORD=None, PATRONI_REPLICATION_PASSWORD_FILE="/s/repl",
+        PATRONI_ETCD3_USERNAME="root", PATRONI_ETCD3_PASSWORD_FILE="/s/etcd",
+        PATRONI_LOG_MAX_QUEUE_SIZE_FILE="/s/any",
+    )  # fmt: skip
+    assert found.replication.password == "from a file"
+    assert found.etcd == ("root", "etcd secret")
+    assert found.passed["PATRONI_LOG_MAX_QUEUE_SIZE"] == "42"
+    assert not any(name.endswith("_FILE") for name in found.passed)
+
+
+def test_secrets_stay_out_of_patronis_environment() -> None:
+    found = parse(PATRONI_REWIND_PASSWORD="rewind secret", PATRONI_RESTAPI_PASSWORD="rest secret", PATRONI_LOG_LEVEL="DEBUG")
+    assert not [value for value in found.passed.values() if "secret" in value]
+    assert found.passed["PATRONI_LOG_LEVEL"] == "DEBUG"
+    assert set(found.secrets) == {"super secret", "copy secret", "rewind secret", "rest secret"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "variable"),
+    [
+        ({"PATRONI_CONFIGURATION": "scope: x"}, "PATRONI_CONFIGURATION"),
+        ({"PATRONI_SCOPE": "a/b"}, "PATRONI_SCOPE"),
+        ({"PATRONI_NAME": "a b"}, "PATRONI_NAME"),
+        ({"PATRONI_REPLICATION_USERNAME": "postgres"}, "PATRONI_REPLICATION_USERNAME"),
+        ({"PATRONI_REPLICATION_PASSWORD_FILE": "/x"}, "PATRONI_REPLICATION_PASSWORD"),
+        ({"PATRONI_RESTAPI_LISTEN": "8008"}, "PATRONI_RESTAPI_LISTEN"),
+        ({"PATRONI_ETCD3_PASSWORD": "x"}, "PATRONI_ETCD3_USERNAME"),
+        ({"CLUSTER_ADDRESSES": "10.0.0.0/8,,"}, "CLUSTER_ADDRESSES"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(changes: dict[str, str], variable: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        parse(**changes)
+    assert refused.value.variable == variable
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"a\nb", b"a\0b", b"\xff"])
+def test_a_secret_file_holds_one_line(content: bytes) -> None:
+    with pytest.raises(SettingsError) as refused:
+        parse(lambda path: content, PATRONI_REWIND_PASSWORD_FILE="/s/x")
+    assert refused.value.variable == "PATRONI_REWIND_PASSWORD_FILE"
+
+
+def test_the_rest_url_follows_listen_and_certificate() -> None:
+    assert parse(PATRONI_RESTAPI_LISTEN="192.0.2.9:9000", PATRONI_RESTAPI_CERTFILE="/c").rest_url == "https://192.0.2.9:9000"
+    assert parse(PATRONI_RESTAPI_LISTEN="[::]:9000").rest_url == "http://127.0.0.1:9000"
+    assert parse(PATRONI_RESTAPI_LISTEN="[fd00::1]:9000").rest_url == "http://[fd00::1]:9000"
+
+
+def test_the_first_rule_lets_patroni_in() -> None:
+    lines = cluster_rules.first_list(rules_of(parse()), SERVER)
+    assert lines[0] == "local all postgres peer"
+    assert lines[-1] == "# END pgops.access section: external-access"
+    loaded = ruleset.lines_of_text("".join(line + "\n" for line in lines).encode(), SERVER, "pg_hba.conf")
+    assert not [line for line in loaded.lines if line.error is not None]
+
+
+def test_no_rule_lets_anybody_in_without_a_password_over_the_network() -> None:
+    made = rules_of(parse())
+    for line in made.cluster:
+        words = line.split()
+        assert words[0] == "local" or words[4] == "scram-sha-256", line
+
+
+def test_replication_and_rewind_come_from_the_cluster_only() -> None:
+    made = rules_of(parse(PATRONI_REWIND_PASSWORD="rewind secret", CLUSTER_ADDRESSES="192.0.2.0/24"))
+    outside = [line.split() for line in made.cluster if line.startswith("host") and "127.0.0.1" not in line and "::1" not in line]
+    assert outside == [
+        ["host", "replication", "replicator", "192.0.2.0/24", "scram-sha-256"],
+        ["host", "postgres", "rewind_user", "192.0.2.0/24", "scram-sha-256"],
+    ]
+
+
+def test_names_that_mean_something_are_quoted() -> None:
+    made = rules_of(parse(PATRONI_SUPERUSER_USERNAME="all", PATRONI_REPLICATION_USERNAME="+copy"))
+    assert [line.split()[:4] for line in made.cluster[:2]] == [
+        ["local", "replication", '"+copy"', "peer"],
+        ["local", "all", '"all"', "peer"],
+    ]
+    assert cluster_rules.user_map(parse(PATRONI_SUPERUSER_USERNAME="all"), SERVER)[0].split()[:2] == ["pgops", "postgres"]
+
+
+def test_a_wrong_address_of_the_cluster_is_refused() -> None:
+    with pytest.raises(SettingsError) as refused:
+        rules_of(parse(CLUSTER_ADDRESSES="192.0.2.0/33"))
+    assert refused.value.variable == "CLUSTER_ADDRESSES"
+
+
+def test_merging_keeps_what_others_own_and_is_stable() -> None:
+    wanted = rules_of(parse(), EXTERNAL_ACCESS_ADDRESSES="198.51.100.0/24")
+    lines = [*cluster_rules.first_list(rules_of(parse()), SERVER), "# theirs", "host all bob 203.0.113.7/32 scram-sha-256"]
+    merged = cluster_rules.merged(lines, wanted, SERVER)
+    assert merged[-2:] == lines[-2:]
+    assert merged[0] == lines[0]
+    assert any("198.51.100.0/24" in line for line in merged)
+    assert not any(line.split()[3:4] == ["::/0"] and "md5" in line for line in merged)
+    assert cluster_rules.merged(merged, wanted, SERVER) == merged
+
+
+def test_closing_takes_the_rules_away() -> None:
+    closed = rules_of(parse(), EXTERNAL_ACCESS_ENABLE="false")
+    merged = cluster_rules.merged(cluster_rules.first_list(rules_of(parse()), SERVER), closed, SERVER)
+    place = merged.index("# BEGIN pgops.access section: external-access")
+    assert merged[place + 1] == "# END pgops.access section: external-access"
+    assert closed.digest != rules_of(parse()).digest
+
+
+def test_a_damaged_list_is_not_edited() -> None:
+    lines = cluster_rules.first_list(rules_of(parse()), SERVER)
+    with pytest.raises(HbaError):
+        cluster_rules.merged([line for line in lines if not line.startswith("# END")], rules_of(parse()), SERVER)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "leading", "others", "action", "named"),
+    [
+        ("own", True, {"b": "own"}, "nothing", ()),
+        ("old", True, {"b": "own", "c": "own"}, "write", ()),
+        ("old", True, {}, "write", ()),
+        (None, True, {"b": "own"}, "write", ()),
+        # Not known is no contradiction: a member of another image, or one that has just begun.
+        ("old", True, {"b": None}, "write", ()),
+        ("old", True, {"b": "old", "c": "own"}, "conflict", ("b",)),
+        ("old", False, {"b": "own"}, "nothing", ()),
+        ("old", False, {"b": "old"}, "conflict", ("b",)),
+    ],
+)
+def test_rules_change_when_all_ask_for_the_same(
+    recorded: str | None, leading: bool, others: dict[str, str | None], action: str, named: tuple[str, ...]
+) -> None:
+    assert cluster_rules.judge("own", recorded, leading, others) == (action, named)
+
+
+@pytest.mark.parametrize("value", [None, "host all all all md5", [1, 2], [], {"a": 1}])
+def test_what_is_no_list_of_rules_is_not_read(value: object) -> None:
+    assert cluster_rules.readable(value) is None
+
+
+def test_local_configuration_has_no_rules_and_dynamic_is_durable() -> None:
+    made = build(parse())
+    assert "pg_hba" not in made["postgresql"]
+    assert "pg_ident" not in made["postgresql"]
+    dynamic = made["bootstrap"]["dcs"]
+    assert (dynamic["synchronous_mode"], dynamic["failsafe_mode"]) == ("quorum", True)
+    assert dynamic["loop_wait"] + 2 * dynamic["retry_timeout"] <= dynamic["ttl"]
+    assert dynamic["postgresql"]["pg_hba"][0] == "local all postgres peer"
+    assert dynamic["pgops"]["external_access"] == made["tags"]["external_access"]
+    assert "data-checksums" in made["bootstrap"]["initdb"]
+    assert made["postgresql"]["use_unix_socket"] is True
+    json.dumps(made)
+
+
+def test_initdb_arguments_become_patronis() -> None:
+    made = build(parse(), initdb=("--locale=C.UTF-8", "--allow-group-access"))
+    assert made["bootstrap"]["initdb"][-2:] == [{"locale": "C.UTF-8"}, "allow-group-access"]
+    with pytest.raises(SettingsError):
+        build(parse(), initdb=("-k",))
+
+
+@pytest.mark.parametrize("path", patroni_config.HIDING)
+def test_a_file_that_hides_the_clusters_rules_is_refused(path: tuple[str, ...]) -> None:
+    content: object = ["local all all trust"]
+    for key in reversed(path):
+        content = {key: content}
+    with pytest.raises(SettingsError) as refused:
+        patroni_config.check_foreign("/etc/pgops/patroni/mine.yml", content)
+    assert ".".join(path) in str(refused.value)
+
+
+def test_an_empty_list_hides_the_rules_as_well() -> None:
+    with pytest.raises(SettingsError):
+        patroni_config.check_foreign("x.yml", {"postgresql": {"pg_hba": []}})
+
+
+def test_other_local_settings_are_the_users() -> None:
+    patroni_config.check_foreign(
+        "x.yml", {"tags": {"nofailover": True}, "postgresql": {"parameters": {"work_mem": "8MB"}}, "bootstrap": None}
+    )
+    with pytest.raises(SettingsError):
+        patroni_config.check_foreign("x.yml", None)
+    assert patroni_config.names_store({"etcd3": {"hosts": "x"}})
+    assert not patroni_config.names_store({"tags": {}})
+
+
+def test_patronis_log_lines_become_records() -> None:
+    redactor = Redactor(["super secret"])
+    line = {"time": "2026-11-24T18:00:00+0000", "level": "WARNING", "message": "password super secret", "logger": "patroni.ha"}
+    made = member.patroni_record(json.dumps(line).encode(), redactor)
+    assert (made["source"], made["level"], made["logger"]) == ("patroni", "warning", "patroni.ha")
+    assert "super secret" not in made["message"]
+    assert member.patroni_record(b"server signaled", redactor)["message"] == "server signaled"
+    assert member.patroni_record(b'{"level": "CRITICAL", "message": "x"}', redactor)["level"] == "error"
+    assert member.patroni_record(b"[1]", redactor)["message"] == "[1]"
