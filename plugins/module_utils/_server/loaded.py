@@ -272,7 +272,13 @@ class _Log:
             return
         time.sleep(PAUSE)  # the collector writes a little later than the postmaster speaks
         sql = "select pg_catalog.pg_read_binary_file(%s, %s, 65536, true)"
-        raw = session.rows(self._connection, sql, [self._path, self._start])[0][0]
+        try:
+            raw = session.rows(self._connection, sql, [self._path, self._start])[0][0]
+        except Exception as error:
+            if sqlstate(error) not in ("XX000", "58030", "58P01"):
+                raise
+            self.readable = False  # a pipe ("Illegal seek"), as in the project's container, or rotated away: no log to read from a place on
+            return
         text = bytes(raw or b"").decode("utf-8", "replace")
         if self._kind.name in text and self._kind.refused.search(text):
             reasons = [match.group(1) for match in _REASON.finditer(text) if "parameter" not in match.group(1)]
