@@ -26,6 +26,7 @@ extends_documentation_fragment:
   - ansible.builtin.files
   - pgops.access.connection
   - pgops.access.attributes
+  - pgops.access.patroni
 attributes:
   check_mode:
     support: full
@@ -424,6 +425,54 @@ rules:
       pg_username: app
       error: null
       text: staff alice app
+members:
+  description: With O(patroni), every member, and whether its server has loaded the rules.
+  returned: with O(patroni), success, or when the change is refused or rolled back
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The member's name.
+      returned: always
+      type: str
+    role:
+      description: Its role, such as V(leader) or V(replica).
+      returned: always
+      type: str
+    state:
+      description: Its state, such as V(running) or V(streaming).
+      returned: always
+      type: str
+    host:
+      description: The address of its server as the cluster tells it.
+      returned: always
+      type: str
+    port:
+      description: The port of its server.
+      returned: always
+      type: int
+    source:
+      description:
+        - Where its rules came from before the change - V(dynamic_configuration), V(local_configuration), V(local_file) or V(hba_file).
+        - V(null) for a member that could not be asked.
+      returned: always
+      type: str
+    loaded:
+      description: Whether its server has proved that it has loaded the rules; V(null) when nothing was loaded.
+      returned: always
+      type: bool
+    load_time:
+      description: The server's load time, in a session that was opened after the reload.
+      returned: when loaded
+      type: str
+    seconds:
+      description: How long it took.
+      returned: always
+      type: float
+    reason:
+      description: Why it could not be asked, or does not prove it.
+      returned: always
+      type: str
 backup_file:
   description: Where the old file is; V(null) without O(backup), or when nothing was written.
   returned: success, or when the change is refused or rolled back

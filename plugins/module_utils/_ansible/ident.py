@@ -16,7 +16,7 @@ from .._hba.ident_edits import MappingSpec, mapping_from_dict, mapping_from_line
 from .._hba.model import Client, Rule, decode
 from .._server import loaded, session
 from .._server.facts import Denied, Facts, ServerFiles
-from . import hba_common, ident_proof
+from . import hba_common, ident_proof, patroni_options
 from . import manage as managed
 from .ident_proof import Own, Policy, Prover
 from .run import Result
@@ -40,13 +40,21 @@ def argument_spec() -> dict[str, dict[str, t.Any]]:
     return {
         **managed.options(),
         "sections": managed.sections_option(),
+        "patroni": patroni_options.option(),
         "expect": {"type": "list", "elements": "dict", "options": sentence},
     }
 
 
 def manage(module: AnsibleModule) -> Result:
     """Plans, proves, writes, verifies; see RETURN."""
-    return managed.manage(module, _Task)
+    if module.params["patroni"] is None:
+        return managed.manage(module, _Task)
+    from .patroni_manage import OnCluster  # noqa: PLC0415 (a file's task does not pay for it)
+
+    class _ClusterTask(OnCluster[Prover], _Task):
+        """One run on a cluster."""
+
+    return managed.manage(module, _ClusterTask)
 
 
 class _Task(managed.Task[Prover]):

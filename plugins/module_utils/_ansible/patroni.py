@@ -108,7 +108,7 @@ class Origin(t.NamedTuple):
 class Cluster:
     """The cluster that the option ``patroni`` names, with sessions to those members that can be asked."""
 
-    def __init__(self, module: AnsibleModule, stack: contextlib.ExitStack) -> None:
+    def __init__(self, module: AnsibleModule, stack: contextlib.ExitStack, *, ask_servers: bool = True) -> None:
         self.given: dict[str, t.Any] = module.params["patroni"]
         self.params: dict[str, t.Any] = module.params
         for name in ("login_host", "login_unix_socket"):
@@ -122,7 +122,7 @@ class Cluster:
         self._urls: dict[str, str] | None = None
         for node in self.nodes:
             stack.callback(node.close)
-            node.open()
+            node.problem = None if ask_servers and node.open() else node.problem or "its server is not asked"
 
     def _view(self) -> model.Cluster:
         return model.cluster_of(self.client.cluster(), self.client.urls[0])

@@ -209,13 +209,14 @@ def problems(config: t.Mapping[str, t.Any]) -> list[str]:
 
 
 def _setting_problems(name: str, value: t.Any) -> list[str]:
-    if name in _MINIMA and (not _is_number(value) or value < _MINIMA[name]):
+    number = _number(value)
+    if name in _MINIMA and (number is None or number < _MINIMA[name]):
         return [f"{name}: {value!r} is no number of at least {_MINIMA[name]}"]
-    if name in _COUNTS and (not _is_number(value) or value < 0):
+    if name in _COUNTS and (number is None or number < 0):
         return [f"{name}: {value!r} is no number of at least 0"]
-    if name in _SWITCHES and not isinstance(value, bool):
+    if name in _SWITCHES and not _is_switch(value):
         return [f"{name}: {value!r} is neither true nor false"]
-    if name == "synchronous_mode" and not isinstance(value, bool) and value not in ("quorum", "on", "off"):
+    if name == "synchronous_mode" and not _is_switch(value) and value != "quorum":
         return [f"synchronous_mode: {value!r} is none of true, false and quorum"]
     if name in _MAPPINGS and not isinstance(value, dict):
         return [f"{name}: is a {_kind(value)}, not a mapping"]
@@ -224,8 +225,9 @@ def _setting_problems(name: str, value: t.Any) -> list[str]:
 
 def _timing_problems(config: t.Mapping[str, t.Any]) -> list[str]:
     """Patroni changes what breaks this rule silently instead of refusing it (``config.py: __validate_and_adjust_timeouts``)."""
-    ttl, loop_wait, retry = (config.get(name, default) for name, default in (("ttl", 30), ("loop_wait", 10), ("retry_timeout", 10)))
-    if all(_is_number(value) for value in (ttl, loop_wait, retry)) and loop_wait + 2 * retry > ttl:
+    named = (("ttl", 30), ("loop_wait", 10), ("retry_timeout", 10))
+    ttl, loop_wait, retry = [_number(config.get(name, default)) for name, default in named]
+    if ttl is not None and loop_wait is not None and retry is not None and loop_wait + 2 * retry > ttl:
         return [f"ttl: {ttl} is less than loop_wait + 2 * retry_timeout = {loop_wait + 2 * retry}, so Patroni would use other values"]
     return []
 
@@ -244,7 +246,7 @@ def _postgresql_problems(postgresql: t.Mapping[str, t.Any]) -> list[str]:
         if isinstance(value, (dict, list)):
             found.append(f"postgresql.parameters.{name}: is a {_kind(value)}, which no parameter of PostgreSQL is")
     for name in _INNER_SWITCHES:
-        if name in postgresql and not isinstance(postgresql[name], bool):
+        if name in postgresql and not _is_switch(postgresql[name]):
             found.append(f"postgresql.{name}: {postgresql[name]!r} is neither true nor false")
     for name in _LOCAL_ONLY:
         if name in postgresql:
@@ -252,8 +254,16 @@ def _postgresql_problems(postgresql: t.Mapping[str, t.Any]) -> list[str]:
     return found
 
 
-def _is_number(value: t.Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _number(value: t.Any) -> float | None:
+    """A number, also one that a template made a string of; Patroni reads both."""
+    if isinstance(value, str) and value.strip().lstrip("+-").isdecimal():
+        return int(value)
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _is_switch(value: t.Any) -> bool:
+    """What ``utils.py: parse_bool`` reads."""
+    return isinstance(value, bool) or str(value).lower() in ("on", "true", "yes", "1", "off", "false", "no", "0")
 
 
 def _kind(value: t.Any) -> str:

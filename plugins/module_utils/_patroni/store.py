@@ -21,6 +21,7 @@ Patroni's API offers can prevent that.
 from __future__ import annotations
 
 import contextlib
+import json
 import typing as t
 
 from .._store import base
@@ -115,3 +116,52 @@ class PatroniStore:
         """Take the list away, once every member's file is what it shall be: members keep their files."""
         with self.lock():
             self._patch(None)
+
+
+class ConfigStore:
+    """The whole dynamic configuration, as JSON with its keys in order, with the same compare-and-swap as a list."""
+
+    def __init__(self, client: Client, *, lock: Lock | None = None, writable: bool = True) -> None:
+        self.client = client
+        self.path = f"the dynamic configuration of the cluster behind {client.urls[0]}"
+        self._lock = lock
+        self._writable = writable
+        self._held = False
+
+    @contextlib.contextmanager
+    def lock(self) -> t.Iterator[None]:
+        """Keep other writers of this collection out; re-entrant."""
+        if self._held or self._lock is None:
+            yield
+            return
+        with self._lock():
+            self._held = True
+            try:
+                yield
+            finally:
+                self._held = False
+
+    def read(self) -> base.Snapshot:
+        """The configuration now. Raises PatroniError."""
+        config = self.client.fresh() if self._writable else self.client.config()
+        return base.Snapshot(text_of_config(config), True, config)
+
+    def write(self, snapshot: base.Snapshot, after: bytes, *, backup: bool = False) -> base.Written:
+        """Change what differs, and nothing else. Raises StoreConflict when it is no longer what ``snapshot`` says, and PatroniError."""
+        if backup:
+            raise errors.PatroniError(self.path, "a cluster's configuration has no backup file", "use the difference that is returned")
+        with self.lock():
+            if self.read().content != snapshot.content:
+                raise base.StoreConflict(self.path, "was changed by somebody else since it was read", "run again")
+            change = model.change_between(json.loads(snapshot.content), json.loads(after))
+            with contextlib.suppress(errors.OutcomeUnknown):  # the look that follows tells
+                self.client.patch(change)
+            written = self.read()
+            if written.content != after:
+                raise base.StoreConflict(self.path, "was changed by somebody else while it was being written", "run again")
+            return base.Written(written)
+
+
+def text_of_config(config: t.Mapping[str, t.Any]) -> bytes:
+    """A configuration as text that is compared and shown."""
+    return json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
