@@ -109,7 +109,7 @@ STAGES: dict[str, list[Step]] = {
         Step("image tests", pytest("tests/image"), 1800, PYTHONPATH),
     ],
     "integration": [Step("integration tests", pytest("tests/integration"), 1800, PYTHONPATH)],
-    "molecule": [molecule("default"), molecule("podman")],
+    "molecule": [molecule("default"), molecule("access"), molecule("podman")],
     "bench": [Step("measurements", lambda: [str(VENV / "bin" / "python"), "tests/bench/run.py"], 3600, PYTHONPATH)],
 }
 # `make test` runs all but these.
