@@ -65,6 +65,10 @@ RUN chmod -R u=rwX,go=rX /app && chmod 0755 /app/usr/local/bin/* \
     && python3 -m compileall -q --invalidation-mode unchecked-hash -s /app -p / /app/usr/local/lib/pgops
 
 # ------------------------------------------------------------------------------------------------------------- runtime
+FROM base AS prepared
+USER 999
+RUN --mount=type=bind,source=image/prepare,target=/image python3 /image/prepare.py /tmp/prepared.tar.gz
+
 FROM base AS icu
 ARG WITH_FULL_ICU=false
 RUN --mount=type=bind,source=image/icu,target=/image \
@@ -86,6 +90,7 @@ ENV LANG=C.UTF-8 \
     PATH=/usr/lib/postgresql/${PG_MAJOR}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 COPY --from=trimmed / /
 COPY --from=setup /opt/pgops /opt/pgops
+COPY --from=prepared --chown=0:0 /tmp/prepared.tar.gz /opt/pgops/prepared.tar.gz
 COPY --from=setup /app /
 ENV PGDATA=/var/lib/postgresql/data
 VOLUME /var/lib/postgresql/data

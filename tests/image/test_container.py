@@ -183,7 +183,7 @@ def test_a_stop_during_initdb_leaves_a_volume_that_can_be_used(start, volume):
     mount = f"--volume={volume}:/var/lib/postgresql/data"
     server = start(mount)
     deadline = time.monotonic() + 20
-    while not any(record["source"] == "initdb" for record in server.records()) and time.monotonic() < deadline:
+    while not any(record.get("event") == "new_cluster" for record in server.records()) and time.monotonic() < deadline:
         time.sleep(0.02)
     docker("kill", "--signal", "KILL", server.name)
     server.wait()

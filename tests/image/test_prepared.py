@@ -1,0 +1,109 @@
+# Copyright (c) 2026 The pgops.access developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A cluster that is copied from the build is what initdb makes, is nobody else's, and is whole."""
+
+from __future__ import annotations
+
+import re
+
+from image_support import IMAGE, PASSWORD, docker
+
+SHAPE = """
+SELECT 'setting', name, setting FROM pg_settings WHERE source IN ('configuration file', 'override')
+ AND name NOT IN ('hba_file', 'ident_file', 'config_file', 'data_directory') AND name NOT LIKE 'log_%' AND name NOT LIKE 'ssl%'
+UNION ALL SELECT 'database', datname, concat_ws(' ', datdba::regrole, pg_encoding_to_char(encoding), datlocprovider, datcollate, datctype,
+ daticulocale, datcollversion, datacl) FROM pg_database
+UNION ALL SELECT 'role', rolname, concat_ws(' ', rolsuper, rolcanlogin, left(rolpassword, 19)) FROM pg_authid LEFT JOIN pg_shadow ON false
+UNION ALL SELECT 'class', c.oid::regclass::text, concat_ws(' ', relkind, relowner::regrole, relacl) FROM pg_class c WHERE c.oid < 16384
+UNION ALL SELECT 'collation', c.oid::text, concat_ws(' ', collname, collversion) FROM pg_collation c
+ORDER BY 1, 2, 3
+"""
+
+
+def made(server) -> str:
+    """How the cluster came to be, by the entrypoint's own word."""
+    return next(record["message"] for record in server.records() if record.get("event") == "new_cluster")
+
+
+def control(server) -> dict[str, str]:
+    """pg_controldata's facts."""
+    return dict(re.findall(r"(?m)^(.*?): +(.*)$", server.exec("pg_controldata")))
+
+
+def test_a_copy_is_what_initdb_makes(start, connect):
+    names = {"POSTGRES_USER": "the app", "POSTGRES_DB": "Or\"ders'"}
+    copied = start(env=names, password="b\\ack'slash").healthy()
+    initialized = start(env={**names, "POSTGRES_INITDB_ARGS": "--locale=C.UTF-8"}, password="b\\ack'slash").healthy()
+    assert (made(copied), made(initialized)) == ("copying the cluster that the build prepared", "running initdb")
+    query = ("psql", "-XAtqU", "the app", "Or\"ders'", "-c", SHAPE)
+    shape = copied.exec(*query)
+    assert len(shape.splitlines()) > 1000
+    assert shape == initialized.exec(*query)
+    assert copied.exec("sh", "-c", "cat $PGDATA/postgresql.conf") == initialized.exec("sh", "-c", "cat $PGDATA/postgresql.conf")
+    assert copied.hba() == initialized.hba()
+    for server in (copied, initialized):
+        assert connect(server, user="the app", database="Or\"ders\\'", password="b\\ack'slash") == "ok the app"
+    kept = {"Bytes per WAL segment", "Data page checksum version", "wal_level setting", "Catalog version number", "max_connections setting"}
+    one, other = control(copied), control(initialized)
+    assert {name: one[name] for name in kept} == {name: other[name] for name in kept}
+
+
+def test_no_two_are_the_same(start):
+    servers = [start().healthy() for _number in range(2)]
+    assert {made(server) for server in servers} == {"copying the cluster that the build prepared"}
+    facts = [control(server) for server in servers]
+    for name in ("Database system identifier", "Mock authentication nonce"):
+        assert facts[0][name] != facts[1][name], name
+        assert set(facts[0][name]) != {"0"}
+    began = int(facts[0]["Database system identifier"]) >> 32
+    now = int(servers[0].exec("date", "+%s"))
+    assert now - 600 < began <= now, "its upper half is the time, as the server makes it"
+    for server, fact in zip(servers, facts):
+        answer = server.exec("psql", "-XAtqc", "SELECT system_identifier FROM pg_control_system()")
+        assert answer == fact["Database system identifier"]
+    salts = {server.exec("psql", "-XAtqc", "SELECT rolpassword FROM pg_authid WHERE rolname = 'postgres'") for server in servers}
+    assert len(salts) == 2
+
+
+def test_it_is_whole_before_and_after_a_crash(start, volume):
+    mount = f"--volume={volume}:/var/lib/postgresql/data"
+    server = start(mount).healthy()
+    server.exec("psql", "-Xqc", "CREATE TABLE t AS SELECT generate_series(1, 1000) AS n")
+    docker("kill", "--signal", "KILL", server.name)
+    server = start(mount).healthy()
+    assert server.exec("psql", "-XAtqc", "SELECT sum(n) FROM t") == "500500"
+    server.exec("psql", "-Xqc", "CREATE EXTENSION amcheck")
+    server.exec("pg_amcheck", "--all", "--heapallindexed", "--install-missing", "--parent-check")
+    server.exec("pg_basebackup", "--pgdata=/tmp/copy", "--checkpoint=fast", "--wal-method=stream", "--username=postgres")
+    assert server.exec("pg_verifybackup", "/tmp/copy") == "backup successfully verified"
+    docker("stop", server.name)
+    script = "pg_checksums --enable --no-sync >/dev/null && pg_checksums --check | grep -E 'Bad|scanned' && pg_controldata | grep state"
+    answer = docker("run", "--rm", mount, IMAGE, "bash", "-c", script).stdout
+    assert re.search(r"Bad checksums: +0\n", answer)
+    assert "shut down" in answer
+
+
+def test_what_it_cannot_be_made_of_is_made_by_initdb(start):
+    for environment in ({"TZ": "Europe/Berlin"}, {"LC_COLLATE": "C"}, {"POSTGRES_INITDB_WALDIR": "/var/lib/postgresql/data2"}):
+        server = start(env=environment)
+        deadline = 100
+        while not any(record.get("event") == "new_cluster" for record in server.records()) and deadline:
+            deadline -= 1
+            server.exec("sleep", "0.1", check=False)
+        assert made(server) == "running initdb", environment
+        server.remove()
+
+
+def test_the_archive_shares_no_secret():
+    code = (
+        "import tarfile, json, re\n"
+        "archive = tarfile.open('/opt/pgops/prepared.tar.gz')\n"
+        "note = json.load(archive.extractfile('pgops-note.json')); control = archive.extractfile('global/pg_control').read()\n"
+        "print(set(control[:8]) | set(control[note['nonce']:note['nonce'] + 32]))\n"
+        "print(any(name.startswith('pg_wal/0') or 'hba' in name or name.endswith(('.key', '.pem')) for name in archive.getnames()))\n"
+        "files = [archive.extractfile(member).read() for member in archive if member.isfile() and '/' in member.name]\n"
+        "print(any(re.search(rb'SCRAM-SHA-256[$]|md5[0-9a-f]{32}', content) for content in files))"
+    )
+    assert docker("run", "--rm", "--entrypoint", "python3", IMAGE, "-c", code).stdout.split("\n")[:3] == ["{0}", "False", "False"]
+    assert PASSWORD not in docker("run", "--rm", "--entrypoint", "cat", IMAGE, "/usr/share/postgresql/15/postgresql.conf.sample").stdout
