@@ -13,10 +13,12 @@ out. Roles that the same rules match are judged once, so time grows with the rul
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from .._hba import catalog
-from .._hba.coverage import Coverage
+from .._hba.coverage import Coverage, spans_of
+from .._hba.effect_rules import TYPE_TRANSPORTS
 from .._hba.errors import UnsupportedPattern
 from .._hba.model import Field, Role, Rule, Server, Token, encode
 from .._hba.regex import Pattern, compile_pattern
@@ -26,48 +28,131 @@ _EVERYBODY: Field = (Token("all"),)
 
 
 class Reach:
-    """The rules in load order, prepared for many roles."""
+    """The rules in load order, prepared for many roles. Sets of rules are integers with a bit for each."""
 
     def __init__(self, rules: t.Sequence[Rule], server: Server, roles: t.Iterable[Role]) -> None:
-        self._rules = tuple(rules)
         self._server = server
         self._memberships = Memberships(roles)
-        self._regexes = server.major >= catalog.REGEX_SINCE
-        self._fields = _Fields(self._rules, server)
-        self._wide = [rule._replace(users=_EVERYBODY) for rule in self._rules]
-        self._without_replication = [_without_replication(rule) for rule in self._wide]
-        self._own_name = any(_is(token, "sameuser") for rule in self._rules for token in rule.databases)
-        self._named = {token.text for rule in self._rules for token in rule.databases}
-        self._patterned = self._regexes and any(text.startswith("/") for text in self._named)
-        self._known: dict[tuple[t.Any, ...], tuple[int, ...]] = {}
+        self._fields = _Fields(rules, server)
+        self._overlaps = _Overlaps(rules)
+        wide = [rule._replace(users=_EVERYBODY) for rule in rules]
+        self._variants: dict[bool, list[Rule | None]] = {True: list(wide), False: [_without_replication(rule) for rule in wide]}
+        self._own_name = _set_of(at for at, rule in enumerate(rules) if any(_is(token, "sameuser") for token in rule.databases))
+        self._named = {token.text for rule in rules for token in rule.databases}
+        self._patterned = server.major >= catalog.REGEX_SINCE and any(text.startswith("/") for text in self._named)
+        self._usable = {kind: self._matching_something(variants) for kind, variants in self._variants.items()}
+        self._alone = {kind: self._left_by_everybody(kind) for kind in self._variants}
+        self._dead: dict[tuple[int, int, bool, str | None], bool] = {}
+        self._known: dict[tuple[int, int, bool, str | None], tuple[int, ...]] = {}
 
     def of(self, name: str, *, replication: bool) -> tuple[int, ...]:
         """Indexes of the rules that a role can hit. ``replication``: it may start physical replication (the attribute, or a superuser)."""
-        fields, doubtful = self._fields.of(name, self._memberships.above(name))
+        certain, doubtful = self._fields.of(name, self._memberships.above(name))
         special = name if self._own_name and (self._patterned or name in self._named) else None
-        key = (fields, doubtful, replication, special)
+        key = (certain, doubtful, replication, special)
         found = self._known.get(key)
         if found is None:
-            found = self._known[key] = self._judge(fields, doubtful, replication, special)
+            found = self._known[key] = _members(self._reached(*key))
         return found
 
-    def _judge(self, fields: frozenset[int], doubtful: frozenset[int], replication: bool, special: str | None) -> tuple[int, ...]:
-        variants = self._wide if replication else self._without_replication
-        indexes: list[int] = []
-        for field in fields | doubtful:
-            indexes += self._fields.rules[field]
-        indexes.sort()
-        some = [(index, variants[index]) for index in indexes]
-        mine = [(index, _own(rule, special) if special is not None else rule) for index, rule in some if rule is not None]
-        coverage = Coverage([rule for _index, rule in mine], self._server, None)
-        reached = []
-        for at, (index, rule) in enumerate(mine):
-            if not coverage.classes(rule) or coverage.judge(rule).dead:
+    def _reached(self, certain: int, doubtful: int, replication: bool, special: str | None) -> int:
+        """What rules for everybody leave is known; only rules that one of the role's own overlaps have to be looked at again."""
+        left = self._alone[replication]
+        candidates = (certain | doubtful) & left
+        own = certain & left & ~self._fields.everybody
+        touched = 0
+        for at in _members(own):
+            touched |= self._overlaps.with_rule(at) >> (at + 1) << (at + 1)
+        if special is not None:
+            for at in _members(self._own_name & candidates):
+                touched |= self._overlaps.with_rule(at) | 1 << at
+        found = candidates & ~touched
+        for at in _members(candidates & touched):
+            earlier = self._overlaps.with_rule(at) & certain & left & ((1 << at) - 1)
+            if not self._is_dead(at, earlier, replication, special):
+                found |= 1 << at
+        return found
+
+    def _is_dead(self, at: int, earlier: int, replication: bool, special: str | None) -> bool:
+        key = (at, earlier, replication, special)
+        found = self._dead.get(key)
+        if found is None:
+            some = [self._variants[replication][one] for one in (*_members(earlier), at)]
+            rules = [rule if special is None else _own(rule, special) for rule in some if rule is not None]
+            coverage = Coverage(rules, self._server, None)
+            for one in range(len(rules) - 1):
+                coverage.add(one)
+            found = self._dead[key] = coverage.judge(rules[-1]).dead
+        return found
+
+    def _matching_something(self, variants: t.Sequence[Rule | None]) -> int:
+        """Rules of a type that some client of this server can match at all."""
+        there = [rule for rule in variants if rule is not None]
+        coverage = Coverage(there, self._server, None)
+        return _set_of(at for at, rule in enumerate(variants) if rule is not None and coverage.classes(rule))
+
+    def _left_by_everybody(self, kind: bool) -> int:
+        """Rules that earlier rules for everybody do not take wholly."""
+        usable, variants = self._usable[kind], self._variants[kind]
+        there = _members(usable)
+        rules = [t.cast(Rule, variants[at]) for at in there]
+        coverage = Coverage(rules, self._server, None)
+        left = 0
+        for number, at in enumerate(there):
+            if coverage.judge(rules[number]).dead:
                 continue
-            reached.append(index)
-            if self._fields.of_rule[index] not in doubtful:
-                coverage.add(at)
-        return tuple(reached)
+            left |= 1 << at
+            if self._fields.everybody >> at & 1:
+                coverage.add(number)
+        return left
+
+
+def _set_of(members: t.Iterable[int]) -> int:
+    found = 0
+    for member in members:
+        found |= 1 << member
+    return found
+
+
+def _members(bits: int) -> tuple[int, ...]:
+    found = []
+    while bits:
+        low = bits & -bits
+        found.append(low.bit_length() - 1)
+        bits ^= low
+    return tuple(found)
+
+
+class _Overlaps:
+    """Which rules may match a common client, users left aside; in doubt they do."""
+
+    def __init__(self, rules: t.Sequence[Rule]) -> None:
+        self._parts = [(TYPE_TRANSPORTS[rule.type], spans_of(rule.address)[0], _plain_names(rule)) for rule in rules]
+        self._known: dict[int, int] = {}
+
+    def with_rule(self, at: int) -> int:
+        """The set of rules that overlap one."""
+        found = self._known.get(at)
+        if found is None:
+            transports, spans, names = self._parts[at]
+            found = 0
+            for number, (other_transports, other_spans, other_names) in enumerate(self._parts):
+                if names is not None and other_names is not None and names.isdisjoint(other_names):
+                    continue
+                if any(low <= last and first <= high for low, high in spans for first, last in other_spans) and (
+                    not transports.isdisjoint(other_transports)
+                ):
+                    found |= 1 << number
+            self._known[at] = found
+        return found
+
+
+def _plain_names(rule: Rule) -> frozenset[str] | None:
+    """The databases of a rule that names nothing but databases; None when it has keywords, groups or expressions."""
+    for token in rule.databases:
+        if token.text.startswith("/") or (not token.quoted and token.text in catalog.DATABASE_KEYWORDS):
+            return None
+    return frozenset(token.text for token in rule.databases)
 
 
 def _is(token: Token, word: str) -> bool:
@@ -88,54 +173,60 @@ def _own(rule: Rule, name: str) -> Rule:
 
 
 class _Fields:
-    """The different user columns, found by a name and its groups without looking at each of them."""
+    """The rules that match a name and its groups, found without looking at each of them."""
 
     def __init__(self, rules: t.Sequence[Rule], server: Server) -> None:
-        self._named: dict[str, set[int]] = {}
-        self._groups: dict[str, set[int]] = {}
-        self._all: set[int] = set()
-        self._patterns: dict[str, set[int]] = {}
-        self._compiled: dict[str, Pattern | None] = {}
-        self._major = server.major
-        self.rules: list[list[int]] = []
-        self.of_rule: list[int] = []
-        numbers: dict[Field, int] = {}
-        for index, rule in enumerate(rules):
-            number = numbers.setdefault(rule.users, len(numbers))
-            if number == len(self.rules):
-                self.rules.append([])
-                for token in rule.users:
-                    self._add(token, number, server.major >= catalog.REGEX_SINCE)
-            self.rules[number].append(index)
-            self.of_rule.append(number)
+        self._named: dict[str, int] = {}
+        self._groups: dict[str, int] = {}
+        self._patterns: dict[str, int] = {}
+        self.everybody = 0
+        """The rules whose user column says ``all``."""
+        regexes = server.major >= catalog.REGEX_SINCE
+        for at, rule in enumerate(rules):
+            for token in rule.users:
+                self._add(token, 1 << at, regexes)
+        compiled = {text: _compiled(text, server.major) for text in self._patterns}
+        self._compiled = [(_beginning(text) if compiled[text] else "", compiled[text], bits) for text, bits in self._patterns.items()]
 
-    def _add(self, token: Token, number: int, regexes: bool) -> None:
+    def _add(self, token: Token, bit: int, regexes: bool) -> None:
         text, quoted = token
         if text == "all" and not quoted:
-            self._all.add(number)
-        elif text.startswith("+") and not quoted:
-            self._groups.setdefault(text[1:], set()).add(number)
+            self.everybody |= bit
+            return
+        place, key = self._named, text
+        if text.startswith("+") and not quoted:
+            place, key = self._groups, text[1:]
         elif regexes and text.startswith("/"):
-            self._patterns.setdefault(text[1:], set()).add(number)
-            if text[1:] not in self._compiled:
-                self._compiled[text[1:]] = _compiled(text[1:], self._major)
-        else:
-            self._named.setdefault(text, set()).add(number)
+            place, key = self._patterns, text[1:]
+        place[key] = place.get(key, 0) | bit
 
-    def of(self, name: str, groups: t.Iterable[str]) -> tuple[frozenset[int], frozenset[int]]:
-        """Columns that match a name, and columns of which that is not known."""
-        found = self._all | self._named.get(name, set())
+    def of(self, name: str, groups: t.Iterable[str]) -> tuple[int, int]:
+        """Rules that match a name, and rules of which that is not known."""
+        found = self.everybody | self._named.get(name, 0)
         if self._groups:
             for group in groups:
-                found |= self._groups.get(group, set())
-        doubtful: set[int] = set()
-        for text, numbers in self._patterns.items():
-            truth = _matches(self._compiled[text], name)
+                found |= self._groups.get(group, 0)
+        doubtful = 0
+        for beginning, pattern, bits in self._compiled:
+            if not name.startswith(beginning):
+                continue
+            truth = _matches(pattern, name)
             if truth is None:
-                doubtful |= numbers
+                doubtful |= bits
             elif truth:
-                found = found | numbers
-        return frozenset(found), frozenset(doubtful - found)
+                found |= bits
+        return found, doubtful & ~found
+
+
+_BEGINNING = re.compile(r"\^([A-Za-z0-9_]*)([*?+{]?)")
+
+
+def _beginning(pattern: str) -> str:
+    """What every name that an expression matches begins with, as far as that is seen at once; looking is dearer than comparing."""
+    match = _BEGINNING.match(pattern)
+    if match is None or "|" in pattern:
+        return ""
+    return match[1][:-1] if match[2] else match[1]
 
 
 def _compiled(text: str, major: int) -> Pattern | None:

@@ -53,7 +53,7 @@ class Policy(t.NamedTuple):
 
 
 def logins(connection: t.Any) -> tuple[Login, ...]:
-    """Every role with what is stored as its password, but for the server's own groups (pg_…). Raises :class:`Denied`, naming the privilege."""
+    """Every role with what is stored as its password, but the server's own groups (pg_…). Raises :class:`Denied`, naming the privilege."""
     sql = """
         select rolname::text, rolcanlogin, rolsuper, rolreplication, rolconnlimit,
                case when isfinite(rolvaliduntil) then to_char(rolvaliduntil at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') end,
