@@ -159,6 +159,14 @@ options:
         description:
           - V(allowed) or V(refused). Without it the answer is only returned.
         type: str
+  result_limit:
+    description:
+      - So many entries at most are returned in each of RV(access_changes), RV(findings), RV(rules) and RV(edits), the first ones;
+        V(0) returns all. RV(counts) is always about all, and a warning says when RV(access_changes) is cut.
+      - All of it is planned and proved, whatever is returned. Ansible copies and searches a result many times, which for 10,000 rules takes
+        longer than the work.
+    type: int
+    default: 1000
   lockout:
     description:
       - What to do when a map lets in the connection that manages the server, the module's own session, and it is not proved to do so
@@ -321,6 +329,28 @@ still_granted:
   returned: success, or when the change is refused or rolled back
   type: list
   elements: dict
+counts:
+  description: How many there are of what O(result_limit) may cut.
+  returned: success, or when the change is refused or rolled back
+  type: dict
+  sample: {access_changes: {gains: 2, loses: 1}, findings: {warning: 3}, rules: 40, edits: 1}
+  contains:
+    access_changes:
+      description: RV(access_changes) by the kind of change; a kind that does not occur is left out.
+      returned: always
+      type: dict
+    findings:
+      description: RV(findings) by severity, likewise.
+      returned: always
+      type: dict
+    rules:
+      description: RV(rules).
+      returned: always
+      type: int
+    edits:
+      description: RV(edits).
+      returned: always
+      type: int
 edits:
   description: The lines that change.
   returned: success, or when the change is refused or rolled back

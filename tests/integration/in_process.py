@@ -12,10 +12,12 @@ import typing as t
 
 import pytest
 from ansible.module_utils import basic
+from ansible.module_utils.common import warnings
 
 
 def once(module: t.Any, arguments: dict[str, t.Any], *, check: bool = False) -> dict[str, t.Any]:
     """One run; its result."""
+    warnings._global_warnings.clear()  # a process of its own would have none of those before
     common = {"_ansible_check_mode": check, "_ansible_diff": True}
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
         patch.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, **common}}).encode())
@@ -24,4 +26,5 @@ def once(module: t.Any, arguments: dict[str, t.Any], *, check: bool = False) -> 
         patch.setattr(basic, "_load_params", basic._load_params)
         with pytest.raises(SystemExit):
             module.main()
+    warnings._global_warnings.clear()
     return t.cast("dict[str, t.Any]", json.loads(out.getvalue().splitlines()[-1]))

@@ -29,7 +29,6 @@ def argument_spec() -> dict[str, dict[str, t.Any]]:
         "sections": managed.sections_option(),
         "patroni": patroni_options.option(),
         "expect": {"type": "list", "elements": "dict", "options": arguments.client_options()},
-        "result_limit": {"type": "int", "default": 1000},
     }
 
 
@@ -53,8 +52,6 @@ class _Task(managed.Task[Prover]):
     kind = loaded.HBA
 
     def make_prover(self) -> Prover:
-        if self.params["result_limit"] < 0:
-            raise hba_common.Invalid("result_limit: is negative; give 0 for everything, or how many entries of a list are wanted")
         return Prover(self._policy(), *managed.requests(self.params, self._specs))
 
     def expected(self, after: bool) -> loaded.Expected:
@@ -64,11 +61,7 @@ class _Task(managed.Task[Prover]):
         return loaded.Expected(made.after if after else made.before, rows, "" if rules.loads else hba_proof.errors_text(rules))
 
     def proved(self) -> Result:
-        limit = self.params["result_limit"]
-        changes = self.prover.changes or ()
-        if 0 < limit < len(changes):
-            self.module.warn(f"access_changes holds the first {limit} of {len(changes)} changes; counts tells the kinds of all of them.")
-        return hba_proof.shown(self.prover, limit or None)
+        return hba_proof.shown(self.prover, self.limit(len(self.prover.changes or ())))
 
     def masked(self, raw: bytes) -> str:
         return hba_common.masked(raw, self.server)

@@ -85,7 +85,7 @@ class _Task(managed.Task[Prover]):
         return loaded.Expected(made.after if after else made.before, rows, problem, lambda path, files: self._reread(file, path, files))
 
     def proved(self) -> Result:
-        return ident_proof.shown(self.prover)
+        return ident_proof.shown(self.prover, self.limit(len(self.prover.changes)))
 
     def masked(self, raw: bytes) -> str:
         return raw.decode("utf-8", "replace")

@@ -10,6 +10,7 @@ Nothing here writes. :meth:`Prover.plan` is what the stores' update loop calls; 
 
 from __future__ import annotations
 
+import collections
 import typing as t
 
 from .._hba import host, ident, ident_effect, plan, together
@@ -85,6 +86,7 @@ class Prover:
     def __init__(self, policy: Policy, *requests: plan.Request) -> None:
         self.policy = policy
         self.requests = requests
+        self.judges: list[t.Callable[[Prover, ident.IdentFile, ident.IdentFile], None]] = []
         self.warnings: list[str] = []
         self.result: plan.Plan | None = None
         self.before: ident.IdentFile | None = None
@@ -113,6 +115,8 @@ class Prover:
         self._judge_load(self.after)
         self._judge_expectations(self.after)
         self._judge_lockout(self.before, self.after)
+        for judge in self.judges:
+            judge(self, self.before, self.after)
         self._look_for_the_rest(self.before, self.after)
         return self.result
 
@@ -225,16 +229,25 @@ def advice(sentence: Sentence, result: ident.MapResult) -> str:
     return f". This entry would help: {{map: {sentence.map}, system_user: {sentence.system_user}, database_user: {sentence.user}}}"
 
 
-def shown(prover: Prover) -> dict[str, t.Any]:
-    """What the module returns of a plan, whether it was made or refused."""
+def shown(prover: Prover, limit: int | None = None) -> dict[str, t.Any]:
+    """What the module returns of a plan, whether it was made or refused; of long lists the first ``limit`` entries."""
     policy, result, after = prover.policy, prover.result, prover.after
     rows = [] if after is None else list(zip(after.rows, after.view_rows(policy.server)))
+    edits = result.edits if result is not None else ()
     return {
-        "access_changes": [{name: _plain(value) for name, value in change.as_dict().items()} for change in prover.changes],
-        "findings": [finding.as_dict() for finding in prover.findings],
+        "access_changes": [{name: _plain(value) for name, value in change.as_dict().items()} for change in prover.changes[:limit]],
+        "findings": [finding.as_dict() for finding in prover.findings[:limit]],
         "decisions": [_shown_decision(*pair) for pair in zip(policy.expect, prover.decisions)],
-        "rules": [{name: _plain(value) for name, value in {**row, "file_name": read.file, "text": read.raw}.items()} for read, row in rows],
-        "edits": [{name: _plain(value) for name, value in edit._asdict().items()} for edit in (result.edits if result is not None else ())],
+        "rules": [
+            {name: _plain(value) for name, value in {**row, "file_name": read.file, "text": read.raw}.items()} for read, row in rows[:limit]
+        ],
+        "edits": [{name: _plain(value) for name, value in edit._asdict().items()} for edit in edits[:limit]],
+        "counts": {
+            "access_changes": dict(collections.Counter([change.change for change in prover.changes])),
+            "findings": dict(collections.Counter([finding.severity for finding in prover.findings])),
+            "rules": len(rows),
+            "edits": len(edits),
+        },
         "still_granted": [
             {
                 **dict(zip(COLUMNS, (text_of(mapping.map_name), text_of(mapping.system_user.text), text_of(mapping.role.text)))),

@@ -52,6 +52,7 @@ def options() -> dict[str, dict[str, t.Any]]:
         "reload_timeout": {"type": "float", "default": 10.0},
         "backup": {"type": "bool", "default": False},
         "postgres_version": {"type": "str"},
+        "result_limit": {"type": "int", "default": 1000},
     }
 
 
@@ -134,6 +135,8 @@ class Task(abc.ABC, t.Generic[P]):
     def __init__(self, module: AnsibleModule, stack: contextlib.ExitStack) -> None:
         self.module = module
         self.params = params = module.params
+        if params["result_limit"] < 0:
+            raise Invalid("result_limit: is negative; give 0 for everything, or how many entries of a list are wanted")
         self.reload = params["reload"]
         self.connection: t.Any = None
         self.facts: Facts | None = None
@@ -151,6 +154,13 @@ class Task(abc.ABC, t.Generic[P]):
             loaded.check_privileges(self.connection, self.kind)
         self.store = FileStore(self.path, create=params["create"])
         self.prover = self.make_prover()
+
+    def limit(self, changes: int) -> int | None:
+        """How many entries of a list are returned, None for all; warns when access_changes is cut."""
+        limit = int(self.params["result_limit"])
+        if 0 < limit < changes:
+            self.module.warn(f"access_changes holds the first {limit} of {changes} changes; counts tells the kinds of all of them.")
+        return limit or None
 
     @abc.abstractmethod
     def make_prover(self) -> P:

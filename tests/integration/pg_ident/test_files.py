@@ -146,6 +146,16 @@ def test_absent_says_who_may_still(file: File) -> None:
     assert file.run("m bob app\n", rules=[ENTRY], state="absent")["still_granted"] == []
 
 
+def test_long_results_are_cut_and_counted(file: File) -> None:
+    rules = [f"m user{number} app" for number in range(30)]
+    cut = file.run("", rules=rules, result_limit=10)
+    assert [len(cut[name]) for name in ("access_changes", "rules", "edits")] == [10, 10, 10]
+    assert cut["counts"] == {"access_changes": {"gains": 30}, "findings": {}, "rules": 30, "edits": 30}
+    assert "access_changes holds the first 10 of 30 changes" in str(cut["warnings"])
+    assert len(file.run("", rules=rules, result_limit=0)["rules"]) == 30
+    assert "result_limit: is negative" in file.run("", rules=rules, result_limit=-1)["msg"]
+
+
 def test_comments_and_expiry(file: File) -> None:
     assert file.becomes(LINE, rules=[{**ENTRY, "comment": "new"}]) == LINE.replace("\n", "  # new\n")
     assert file.becomes(LINE.replace("\n", " # old\n"), rules=[ENTRY]) == LINE.replace("\n", " # old\n")
