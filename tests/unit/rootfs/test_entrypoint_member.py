@@ -50,7 +50,8 @@ def test_the_minimum_is_enough() -> None:
     assert found.connect_address == "192.0.2.21:5432"
     assert found.rest_connect_address == "192.0.2.21:8008"
     assert found.rest_url == "http://127.0.0.1:8008"
-    assert found.rewind is None
+    assert found.rewind.name == "rewind_user"
+    assert found.rewind.password not in {found.superuser.password, found.rest.password}
 
 
 def test_a_rest_password_is_derived_from_what_members_share_and_nothing_else() -> None:

@@ -28,7 +28,13 @@ try:
     connection.request("GET", "/health")
     answer = connection.getresponse()
     found = json.loads(answer.read())
+    role, state = found.get("role"), found.get("state")
+    if answer.status == 200 and role in ("primary", "master"):
+        # Also without it the server answers: while a new cluster's users are made, and when this member is about to be demoted.
+        connection.request("GET", "/leader")
+        answer = connection.getresponse()
+        state = state if answer.status == 200 else f"{state}, without the leader lock"
 except (OSError, ValueError, http.client.HTTPException) as error:
     sys.exit(f"rest: Patroni does not answer: {error or type(error).__name__}")
-sys.stdout.write(f"{found.get('role')}, {found.get('state')}\n")
+sys.stdout.write(f"{role}, {state}\n" if answer.status == 200 else f"rest: {role}, {state}\n")
 sys.exit(0 if answer.status == 200 else 1)

@@ -54,11 +54,10 @@ def rules(member: Member, external: t.Sequence[RuleSpec], server: Server) -> Rul
     made.append(RuleSpec("local", (everyone,), (everyone,), method="scram-sha-256"))
     for databases in ((everyone,), (replication,)):
         made += [RuleSpec("host", databases, (everyone,), address, method="scram-sha-256") for address in loopback]
-    rewinder = member.rewind or member.superuser
     for text in member.addresses:
         address = Token(text)
         made.append(RuleSpec("host", (replication,), (replicator,), address, method="scram-sha-256"))
-        made.append(RuleSpec("host", (Token("postgres"),), (Token(rewinder.name, quoted=True),), address, method="scram-sha-256"))
+        made.append(RuleSpec("host", (Token("postgres"),), (Token(member.rewind.name, quoted=True),), address, method="scram-sha-256"))
     for rule in made:
         reason = access.refusal(rule, server)
         if reason is not None:

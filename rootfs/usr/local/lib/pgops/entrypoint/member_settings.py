@@ -43,8 +43,7 @@ class Member:
     name: str
     superuser: Login
     replication: Login
-    rewind: Login | None
-    """None: Patroni rewinds as the superuser."""
+    rewind: Login
     rest: Login
     rest_derived: bool
     etcd: Login | None
@@ -67,7 +66,7 @@ class Member:
     def secrets(self) -> tuple[str, ...]:
         """Every password, for the redactor."""
         logins = (self.superuser, self.replication, self.rewind, self.rest, self.etcd)
-        return tuple(login.password for login in logins if login is not None and login.password)
+        return tuple(login.password for login in logins if login is not None)
 
 
 def parse(environment: Environment, read_file: ReadFile, address: str, host: str) -> Member:
@@ -95,8 +94,10 @@ def parse(environment: Environment, read_file: ReadFile, address: str, host: str
         name=name,
         superuser=superuser,
         replication=replication,
-        rewind=_optional(values, "REWIND", "rewind_user"),
-        rest=Login(values.get("RESTAPI_USERNAME") or "patroni", rest_given or _derived(superuser.password, scope)),
+        rewind=Login(
+            values.get("REWIND_USERNAME") or "rewind_user", values.get("REWIND_PASSWORD") or _derived(superuser.password, scope, "rewind")
+        ),
+        rest=Login(values.get("RESTAPI_USERNAME") or "patroni", rest_given or _derived(superuser.password, scope, "REST")),
         rest_derived=not rest_given,
         etcd=_optional(values, "ETCD3", ""),
         addresses=split_list("CLUSTER_ADDRESSES", environment.get("CLUSTER_ADDRESSES") or "0.0.0.0/0,::/0"),
@@ -168,9 +169,13 @@ def _optional(values: t.Mapping[str, str], role: str, name: str) -> Login | None
     return login
 
 
-def _derived(password: str, scope: str) -> str:
-    """A REST password that every member comes to by itself: without one, whoever reaches the port may rewrite the cluster's rules."""
-    return hashlib.pbkdf2_hmac("sha256", password.encode("utf-8", "surrogateescape"), f"pgops REST {scope}".encode(), _ROUNDS).hex()
+def _derived(password: str, scope: str, purpose: str) -> str:
+    """A password that every member comes to by itself.
+
+    For REST: without one, whoever reaches the port may rewrite the cluster's rules. For rewinding: without a user for it Patroni takes the
+    superuser, who then must be let in from wherever members are.
+    """
+    return hashlib.pbkdf2_hmac("sha256", password.encode("utf-8", "surrogateescape"), f"pgops {purpose} {scope}".encode(), _ROUNDS).hex()
 
 
 def _own_url(listen: str, tls: bool) -> str:
@@ -191,7 +196,7 @@ def _passed(values: t.Mapping[str, str]) -> dict[str, str]:
 
 
 def _distinct(member: Member) -> None:
-    names = [login.name for login in (member.superuser, member.replication, member.rewind) if login is not None]
+    names = [login.name for login in (member.superuser, member.replication, member.rewind)]
     if len(set(names)) != len(names):
         raise SettingsError(
             "PATRONI_REPLICATION_USERNAME", f"the users {', '.join(names)} must be different ones: each has rights of its own"

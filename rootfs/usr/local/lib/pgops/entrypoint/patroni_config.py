@@ -116,9 +116,11 @@ def _bootstrap(member: Member, local: Local, wanted: cluster_rules.Rules, server
 
 
 def _postgresql(member: Member, local: Local) -> Tree:
-    authentication = {"superuser": _login(member.superuser), "replication": _login(member.replication)}
-    if member.rewind is not None:
-        authentication["rewind"] = _login(member.rewind)
+    authentication = {
+        "superuser": _login(member.superuser),
+        "replication": _login(member.replication),
+        "rewind": _login(member.rewind),
+    }
     return {
         "listen": "*:5432",
         "connect_address": member.connect_address,
