@@ -178,6 +178,12 @@ options:
     type: str
     default: never
     choices: [held_back, never]
+  result_limit:
+    description:
+      - So many entries of RV(roles), RV(rules), RV(access_changes) and RV(edits) are returned, those that hold back or are held back first;
+        V(0) for all. RV(summary) counts everything, and nothing of the work is limited.
+    type: int
+    default: 1000
   logs:
     description:
       - The server's log on the machine where the task runs - files, directories, patterns - for when and how each role logged in last, and

@@ -53,6 +53,7 @@ def argument_spec() -> dict[str, dict[str, t.Any]]:
         "reload_timeout": {"type": "float", "default": 10.0},
         "pgbouncer_auth_file": {"type": "path"},
         "fail_on": {"type": "str", "default": "never", "choices": ["held_back", "never"]},
+        "result_limit": {"type": "int", "default": 1000},
         **{name: logs[name] for name in ("logs", "log_line_prefix", "log_timezone")},
     }
 
@@ -80,6 +81,8 @@ class Inquiry:
 
     def __init__(self, params: t.Mapping[str, t.Any], connection: t.Any, facts: Facts) -> None:
         self.params, self.connection, self.facts = params, connection, facts
+        if params["result_limit"] < 0:
+            raise Invalid("result_limit: is negative; give 0 for everything, or how many roles and rules are wanted")
         self.server: Server = facts.server
         if self.server.db_user_namespace and self.server.major <= 16:
             raise Invalid(

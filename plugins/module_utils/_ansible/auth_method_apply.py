@@ -45,7 +45,9 @@ def manage(module: AnsibleModule) -> Result:
         if module.params["state"] == "audited":
             with translated("while roles and rules were audited"):
                 return _audited(module, stack)
-        module.params.update(create=False, reload=True, validate=True, postgres_version=None)
+        for name, option in managed.options().items():  # what a managed file could be told and this one is not
+            module.params.setdefault(name, option.get("default"))
+        module.params["reload"] = True
         return _Migration(module, stack).run()
 
 
@@ -65,8 +67,8 @@ def _shown(inquiry: Inquiry, audit: Audit, coming: t.Container[str] = ()) -> Res
         "postgres_version": inquiry.facts.version,
         "password_encryption": inquiry.policy.encryption,
         "requirements": inquiry.problems(),
-        "roles": report.shown_roles(audit, logs),
-        "rules": report.shown_rules(audit),
+        "roles": report.shown_roles(audit, logs, inquiry.params["result_limit"]),
+        "rules": report.shown_rules(audit, inquiry.params["result_limit"]),
         "summary": report.summary(audit),
         "findings": [finding.as_dict() for finding in inquiry.advice(audit, logs, coming)],
         "table": report.table(audit, logs, inquiry.request.to),
@@ -161,7 +163,7 @@ class _File(managed.Task[_Prover]):
         return loaded.Expected(content, rows, "" if rules.loads else hba_proof.errors_text(rules))
 
     def proved(self) -> Result:
-        found = hba_proof.shown(self.prover)
+        found = hba_proof.shown(self.prover, self.params["result_limit"] or None)
         return {name: found[name] for name in ("access_changes", "edits", "decisions")}
 
     def masked(self, raw: bytes) -> str:

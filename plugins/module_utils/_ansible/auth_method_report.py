@@ -23,9 +23,12 @@ LINES = 200
 TARGET = {planner.YES: "ready", planner.NO: "refused", planner.UNKNOWN: "unknown"}
 
 
-def shown_roles(audit: Audit, logs: Logs) -> list[dict[str, t.Any]]:
-    """One entry a role, in the order of their names."""
-    return [_role(verdict, logs.last.get(verdict.role.name)) for verdict in audit.roles]
+def shown_roles(audit: Audit, logs: Logs, limit: int = 0) -> list[dict[str, t.Any]]:
+    """One entry a role, in the order of their names; of more than ``limit`` (0: no limit) those that hold something back are the first."""
+    verdicts: t.Sequence[RoleVerdict] = audit.roles
+    if 0 < limit < len(verdicts):
+        verdicts = sorted(verdicts, key=lambda one: (not one.holds_back, one.role.barred != ""))[:limit]
+    return [_role(verdict, logs.last.get(verdict.role.name)) for verdict in verdicts]
 
 
 def _role(verdict: RoleVerdict, last: LastLogin | None) -> dict[str, t.Any]:
@@ -48,8 +51,11 @@ def _role(verdict: RoleVerdict, last: LastLogin | None) -> dict[str, t.Any]:
     }
 
 
-def shown_rules(audit: Audit) -> list[dict[str, t.Any]]:
-    """One entry a rule, in load order."""
+def shown_rules(audit: Audit, limit: int = 0) -> list[dict[str, t.Any]]:
+    """One entry a rule, in load order; of more than ``limit`` (0: no limit) those that the move is about are kept first."""
+    verdicts: t.Sequence[RuleVerdict] = audit.rules
+    if 0 < limit < len(verdicts):
+        verdicts = sorted(sorted(verdicts, key=lambda one: one.state == planner.LEFT_ALONE)[:limit], key=lambda one: one.at)
     return [
         {
             "number": verdict.at + 1,
@@ -63,7 +69,7 @@ def shown_rules(audit: Audit) -> list[dict[str, t.Any]]:
             "held_back_by": list(verdict.held_by[:SHOWN]),
             "held_back_count": len(verdict.held_by),
         }
-        for verdict in audit.rules
+        for verdict in verdicts
     ]
 
 
