@@ -28,6 +28,8 @@ ADVISORY_LOCK = 8097_7118_1125
 """Key of the lock that writers of this collection take on the leader's server, in the database that they log in to."""
 SESSION_TIMEOUT = 5
 """Seconds to log in to a member."""
+COMING = ("starting", "restarting", "creating replica", "initializing new cluster", "running custom bootstrap script")
+"""States of Patroni that pass by themselves (postgresql/misc.py)."""
 LIST, MOVED, FOREIGN, OTHER = "dynamic_configuration", "hba_file", "local_file", "local_configuration"
 """Where a member's rules come from; see ``docs/guides/patroni.md``."""
 
@@ -160,6 +162,15 @@ class Cluster:
         """Members whose server cannot be asked."""
         return [node for node in self.nodes if node.connection is None]
 
+    def settle(self) -> None:
+        """Wait, ``timeout`` seconds at most, for members that are on their way."""
+        deadline = time.monotonic() + self.client.access.timeout
+        while any(node.member.state in COMING for node in self.missing) and time.monotonic() < deadline:
+            time.sleep(0.3)
+            self.refresh()
+            for node in self.missing:
+                node.open()
+
     def first(self) -> Node:
         """The leader when it can be asked, else any member that can. Raises CannotConnect when none can."""
         ready = self.ready
@@ -236,7 +247,7 @@ class Cluster:
             return Origin(FOREIGN, path, False, reason)
         if wanted is None:
             return Origin(
-                OTHER, path, False, f"its file was written by Patroni, but the cluster has no list: its own configuration has {key}"
+                OTHER, path, False, f"its file is an older list of the cluster's, which has none now, or its own configuration's {key}"
             )
         reason = f"its file is another list: its own configuration has {key}, which hides the cluster's, or it has missed the last change"
         return Origin(OTHER, path, False, reason)

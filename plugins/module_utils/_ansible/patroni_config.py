@@ -95,6 +95,8 @@ class _Task:
         """Members that cannot be asked, before anything is written. Raises Unreachable."""
         if self.cluster.view.pause:
             self.module.warn("The cluster is paused: members take the configuration, but nothing restarts or fails over.")
+        if self.params["ask_servers"]:
+            self.cluster.settle()
         missing = self.cluster.missing if self.params["ask_servers"] else []
         if not missing:
             return

@@ -27,7 +27,9 @@ from .hba_common import Refused
 from .patroni import Cluster, Node
 
 if t.TYPE_CHECKING:
+    from .._hba.ident import IdentFile
     from .hba_proof import Prover
+    from .ident_proof import Prover as IdentProver
 
 
 class Guard(t.NamedTuple):
@@ -163,13 +165,7 @@ class Judge:
             else:
                 prover.warnings.append(f"A client that the cluster will need gets in neither before nor after: {text}.")
         lost += self._first_rule(prover, before, after)
-        if not lost:
-            return
-        if self.lockout == "refuse":
-            head = f"{len(lost)} of the cluster's own clients would not get in" if len(lost) > 1 else "the cluster would lock itself out"
-            remedy = "Add rules for them, or set lockout to warn"
-            raise Refused(f"{prover.policy.path}: nothing was written, because {head}.\n" + "\n".join(lost) + f"\n{remedy}")
-        prover.warnings.extend(text[0].upper() + text[1:] for text in lost)
+        _refuse(prover, lost, self.lockout)
 
     def _first_rule(self, prover: Prover, before: Ruleset, after: Ruleset) -> list[str]:
         """The one lockout that no PATCH repairs: Patroni's own way in has to be the first rule (docs/guides/patroni.md)."""
@@ -186,6 +182,41 @@ class Judge:
             return [text]
         prover.warnings.append(text[0].upper() + text[1:] + ".")
         return []
+
+
+class MapJudge:
+    """The same for user name maps: entries by which the cluster's own clients get in may not go."""
+
+    def __init__(self, guards: Guards, lockout: str) -> None:
+        self.guards = guards
+        self.lockout = lockout
+
+    def __call__(self, prover: IdentProver, _before: IdentFile, _after: IdentFile) -> None:
+        """Raises Refused."""
+        if self.lockout == "ignore" or not prover.policy.rules:
+            return
+        clients = [guard.client for guard in self.guards.clients]
+        decider = hba_common.decider(prover.policy.rules, prover.policy.server, prover.policy.roles)
+        used = set()
+        for client, decision in zip(clients, decider.decide_all(clients, explain=False)):
+            if decision.rule is not None and "map" in dict(decision.rule.options):
+                used.add((dict(decision.rule.options)["map"], client.user))
+        lost = [
+            f"{change.describe()}, which is how the cluster's own {change.database_user} gets in"
+            for change in prover.changes
+            if change.change == "loses" and any((change.map, user) in used for user in (change.database_user, *(change.roles or ())))
+        ]
+        _refuse(prover, lost, self.lockout)
+
+
+def _refuse(prover: Prover | IdentProver, lost: t.Sequence[str], lockout: str) -> None:
+    if not lost:
+        return
+    if lockout == "refuse":
+        head = f"{len(lost)} of the cluster's own clients would not get in" if len(lost) > 1 else "the cluster would lock itself out"
+        remedy = "Add rules for them, or set lockout to warn"
+        raise Refused(f"{prover.policy.path}: nothing was written, because {head}.\n" + "\n".join(lost) + f"\n{remedy}")
+    prover.warnings.extend(text[0].upper() + text[1:] for text in lost)
 
 
 _SHUT = (decide.REJECTED, decide.NO_ENTRY, decide.UNDECIDED)

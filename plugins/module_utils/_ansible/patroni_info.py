@@ -125,7 +125,7 @@ def _writable(key: str, config: t.Mapping[str, t.Any], members: t.Sequence[t.Map
     except errors.InvalidConfiguration as error:
         return {"exists": True, "effective": False, "reasons": {"config": str(error)}}
     found = {member["name"]: member["rules"][key] for member in members if member["rules"][key] is not None}
-    fine = (patroni.LIST,) if exists else (patroni.LIST, patroni.FOREIGN)
+    fine = (patroni.LIST,) if exists else (patroni.LIST, patroni.FOREIGN, patroni.OTHER)
     against = {name: rules["reason"] for name, rules in found.items() if rules["source"] not in fine}
     return {"exists": exists, "effective": None if not found else not against, "reasons": against}
 

@@ -59,6 +59,8 @@ class OnCluster(managed.Task[P]):
         self.key = self.kind.name
         self.path = f"postgresql.{self.key}"
         self.reload = self.params["reload"] is not False
+        model.rules_in(self.cluster.client.config(), self.key)  # raises for a list that is none, whatever else is wrong
+        self.cluster.settle()
         node = self.cluster.first()
         self.connection = node.connection
         self.facts = node.facts
@@ -97,13 +99,13 @@ class OnCluster(managed.Task[P]):
         self.module.warn(f"Not every member's server can be asked, so nothing proves that these load the rules: {text}")
 
     def _guard(self) -> None:
-        judges = getattr(self.prover, "judges", None)
-        if judges is None or self.params["lockout"] == "ignore":
+        if self.params["lockout"] == "ignore":
             return
         guards = patroni_guard.guards_of(self.cluster)
         for name in guards.unknown:
             self.module.warn(f"{name} is not known, so the proof against lockout is without it.")
-        judges.append(patroni_guard.Judge(guards, self.params["lockout"]))
+        judge = patroni_guard.Judge if self.kind is loaded.HBA else patroni_guard.MapJudge
+        t.cast(t.Any, self.prover).judges.append(judge(guards, self.params["lockout"]))
 
     # --------------------------------------------------------------------------------------------------------------------- the run
 
@@ -129,7 +131,6 @@ class OnCluster(managed.Task[P]):
             self.origins[node.name] = self.cluster.origin(node, self.key, config)
         self._refuse([node for node in self.cluster.ready if self.origins[node.name].source == patroni.MOVED])
         if not rules:
-            self._refuse([node for node in self.cluster.ready if self.origins[node.name].source == patroni.OTHER])
             return []
         stale = [node for node in self.cluster.ready if not self.origins[node.name].current]
         if not stale or self.module.check_mode:
@@ -192,7 +193,7 @@ class OnCluster(managed.Task[P]):
     def _member(self, node: Node, after: bool, deadline: float) -> loaded.Proof:
         """One member: its file, then its server. A server that goes away meanwhile is asked again until the time is over."""
         patience = deadline
-        if self.cluster.given["unreachable"] == "report" and node.connection is None:
+        if self.cluster.given["unreachable"] == "report" and node.connection is None and node.member.state not in patroni.COMING:
             patience = min(deadline, time.monotonic() + LATE)
         expected = self._expected_on(node, after)
         while True:
