@@ -60,7 +60,7 @@ EXAMPLES = r"""
 - name: Nobody's own configuration hides the cluster's rules
   ansible.builtin.assert:
     that: cluster.writable.pg_hba.effective
-    fail_msg: "{{ cluster.writable.pg_hba.reasons }}"
+    fail_msg: "{{ cluster.writable.pg_hba.reasons | to_nice_yaml }}"
 
 - name: Roles, lag and pending restarts, by the REST API alone
   pgops.access.patroni_cluster_info:

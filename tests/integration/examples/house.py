@@ -24,12 +24,15 @@ hostssl orders app 127.0.0.0/8 scram-sha-256
 hostssl orders app ::1/128 scram-sha-256
 hostssl replication replica 127.0.0.0/8 cert map=hosts
 hostssl replication replica ::1/128 cert map=hosts
+hostssl stock report 203.0.113.0/24 md5
 """
 IDENT = "hosts certuser replica\n"
 POLICY = "hostssl orders app 203.0.113.0/24 scram-sha-256\n"
 STATEMENTS = (
     "create role app login password 'pw-app'",
     "create role replica login replication",
+    "set password_encryption = 'md5'",
+    "create role report login password 'pw-report'",
     "create database orders",
 )
 
@@ -102,7 +105,7 @@ def house(folder: Path, major: int = MAJOR) -> t.Iterator[World]:
                 "192.0.2.": "127.0.0.",
                 **certificates,
             },
-            variables={"app_password": "pw-app"},
+            variables={"app_password": "pw-app", "application_passwords": {"app": "pw-app", "report": "pw-report"}},
             defaults={"login_port": server.port},
             reset=reset,
         )
