@@ -8,13 +8,16 @@
 export PORT ENGINE PURGE
 STAGES := lint unit repo sanity differential integration image molecule bench
 .DEFAULT_GOAL := help
-.PHONY: help up down test clean $(STAGES)
+.PHONY: help up report down test clean $(STAGES)
 
 help:        ## this list
 	@sed -n 's/^\([a-z]*\): *\(.*[^ ]\)* *## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 up:          ## a running PostgreSQL, reachable from outside, and the proof      (PORT=5432 ENGINE=auto|docker|podman)
 	@tools/bootstrap runtime && tools/play up $(ARGS)
+
+report:      ## an HTML page about it: who can reach what, and how                (ARGS="-i inventory" for other servers)
+	@tools/bootstrap runtime && tools/play report $(ARGS)
 
 down:        ## remove what `make up` made, but keep the data                   (PURGE=1 removes the data, too)
 	@tools/bootstrap runtime && tools/play down $(ARGS)

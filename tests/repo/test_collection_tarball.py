@@ -54,7 +54,7 @@ def test_tarball_holds_the_product_and_no_more(tarball: Path) -> None:
     assert not [n for n in names if n.split("/")[0] in {"tests", "molecule", "tools", ".git", ".pgops", ".ci"} or "__pycache__" in n]
 
 
-@pytest.mark.parametrize("playbook", ["up", "down", "access"])
+@pytest.mark.parametrize("playbook", ["up", "down", "access", "report"])
 def test_playbooks_are_found_by_name(installed: Path, tmp_path: Path, playbook: str) -> None:
     listed = run(
         str(BIN / "ansible-playbook"), f"pgops.access.{playbook}", "--syntax-check", cwd=tmp_path, ANSIBLE_COLLECTIONS_PATH=str(installed)

@@ -73,9 +73,9 @@ def policy() -> Policy:
     return t.cast(Policy, yaml.safe_load((SCENARIO / "inventory/group_vars/servers.yml").read_text())["pg_access_policy"])
 
 
-def play(policy: Policy, *options: str) -> subprocess.CompletedProcess[str]:
-    """The playbook, by its name, on both servers, with this policy."""
-    command = ["ansible-playbook", "pgops.access.access", "--inventory", f"{SCENARIO}/inventory/", *options]
+def play(policy: Policy, *options: str, playbook: str = "access") -> subprocess.CompletedProcess[str]:
+    """A playbook, by its name, on both servers, with this policy."""
+    command = ["ansible-playbook", f"pgops.access.{playbook}", "--inventory", f"{SCENARIO}/inventory/", *options]
     variables = json.dumps({"pgops_hosts": "servers", "pg_access_policy": policy})
     env = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_") and name != "PYTHONPATH"}
     env |= {

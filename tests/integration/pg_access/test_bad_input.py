@@ -79,16 +79,18 @@ class Playbook:
     def files(self, host: str) -> tuple[Path, Path]:
         return self.folder / host / "pg_hba.conf", self.folder / host / "pg_ident.conf"
 
-    def run(self, hosts: dict[str, Host], *options: str, **variables: t.Any) -> dict[str, dict[str, t.Any]]:
+    def run(
+        self, hosts: dict[str, Host], *options: str, rules: t.Mapping[str, str] = {}, playbook: str = "access", **variables: t.Any
+    ) -> dict[str, dict[str, t.Any]]:
         """For each host its last result: of the failed task, or of the last one."""
         inventory: dict[str, Host] = {}
         for name, given in hosts.items():
-            for path, text in zip(self.files(name), (RULES, MAPS)):
+            for path, text in zip(self.files(name), (rules.get(name, RULES), MAPS)):
                 path.parent.mkdir(exist_ok=True)
                 path.write_text(text)
             here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-            where = {"pg_access_path": str(self.files(name)[0])} if "pg_access_places" not in variables else {}
-            inventory[name] = {**here, "pg_access_become_user": "", "pg_access_postgres_version": "15", **where, **given}
+            place = {"pg_access_path": str(self.files(name)[0])} if "pg_access_places" not in variables else {}
+            inventory[name] = {**here, "pg_access_become_user": "", "pg_access_postgres_version": "15", **place, **given}
         (self.folder / "hosts.json").write_text(json.dumps({"all": {"hosts": inventory}}))
         env = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "PYTHONPATH"))}
         env |= {
@@ -101,7 +103,8 @@ class Playbook:
             "LC_ALL": "C.UTF-8",
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
         }
-        command = ["ansible-playbook", "pgops.access.access", "-i", str(self.folder / "hosts.json"), "-e", json.dumps(variables), *options]
+        where = ["-i", str(self.folder / "hosts.json"), "-e", json.dumps(variables)]
+        command = ["ansible-playbook", f"pgops.access.{playbook}", *where, *options]
         done = subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True, timeout=300, check=False)
         self.output = done.stdout + done.stderr
         last: dict[str, dict[str, t.Any]] = {}
