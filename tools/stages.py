@@ -87,6 +87,9 @@ IMAGE = ["ansible", "localhost", "--module-name", "ansible.builtin.include_role"
 # A run of every day has 150 random files a server; thousands take hours.
 DIFFERENTIAL_LIMIT = 1800 if int(os.environ.get("PGOPS_DIFFERENTIAL_N") or 150) < 1000 else 24 * 3600
 
+# Targets that share nothing, two at a time (tests/integration/conftest.py); they wait more than they work.
+SIDE_BY_SIDE = ("--numprocesses", "2", "--dist", "loadgroup", "--no-loadscope-reorder")
+
 STAGES: dict[str, list[Step]] = {
     "lint": [
         Step("ruff check", lambda: ["ruff", "check", "--no-cache", *python_files()]),
@@ -108,7 +111,7 @@ STAGES: dict[str, list[Step]] = {
         Step("the image is built", [*IMAGE, "--extra-vars", VARIABLES], 1200),
         Step("image tests", pytest("tests/image"), 1800, PYTHONPATH),
     ],
-    "integration": [Step("integration tests", pytest("tests/integration"), 1800, PYTHONPATH)],
+    "integration": [Step("integration tests", pytest("tests/integration", options=SIDE_BY_SIDE), 1800, PYTHONPATH)],
     "molecule": [molecule("default"), molecule("access"), molecule("podman")],
     "bench": [Step("measurements", lambda: [str(VENV / "bin" / "python"), "tests/bench/run.py"], 3600, PYTHONPATH)],
 }

@@ -10,19 +10,23 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-LONG = ("playbooks", "pg_image")
-"""They mostly wait for an engine: they begin first, so that none of them is left alone at the end."""
-SHARED = ("patroni_cluster_info", "patroni_config", "patroni_store", "examples")
-"""They share one cluster, so they are one group."""
+GROUPS = {
+    **dict.fromkeys(("playbooks", "pg_image", "pg_access"), "engine"),
+    **dict.fromkeys(("patroni_cluster_info", "patroni_config", "patroni_store", "examples"), "cluster"),
+}
+"""Targets that share something are one group: the engine's images and networks, or one cluster."""
+FIRST = ("engine", "cluster")
+"""The long groups begin, so that none of them is left alone at the end."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Gives each test its target's name as its group, the long targets first."""
+    """Gives each test its group, the long groups first."""
 
-    def target(item: pytest.Item) -> str:
-        return item.path.relative_to(HERE).parts[0] if item.path.is_relative_to(HERE) else ""
+    def group(item: pytest.Item) -> str:
+        target = item.path.relative_to(HERE).parts[0] if item.path.is_relative_to(HERE) else ""
+        return GROUPS.get(target, target)
 
     for item in items:
-        item.add_marker(pytest.mark.xdist_group("cluster" if target(item) in SHARED else target(item)))
-    items.sort(key=lambda item: LONG.index(target(item)) if target(item) in LONG else len(LONG))
+        item.add_marker(pytest.mark.xdist_group(group(item)))
+    items.sort(key=lambda item: FIRST.index(group(item)) if group(item) in FIRST else len(FIRST))
