@@ -137,7 +137,8 @@ def _paths(places: t.Sequence[str]) -> list[str]:
 def _pieces(path: str, size: int = CHUNK, most: int = -1) -> t.Iterator[bytes]:
     """A file's bytes, decompressed by what its first bytes say."""
     try:
-        with _opened(path) as file:
+        with contextlib.ExitStack() as stack:
+            file = _opened(path, stack)
             chunk = file.read(size)
             while chunk and most:
                 yield chunk
@@ -151,17 +152,13 @@ def _pieces(path: str, size: int = CHUNK, most: int = -1) -> t.Iterator[bytes]:
         raise Invalid(f"logs: {path} cannot be decompressed: {error}") from error
 
 
-@contextlib.contextmanager
-def _opened(path: str) -> t.Iterator[t.Any]:
-    with open(path, "rb") as file:
-        start = file.read(8)
-        names = next((names for magic, names in _COMPRESSED.items() if start.startswith(magic)), ())
-        file.seek(0)
-        if not names:
-            yield file
-            return
-        with _library(path, names).open(file, "rb") as plain:
-            yield plain
+def _opened(path: str, stack: contextlib.ExitStack) -> t.Any:
+    """The file to read the plain bytes of; ``stack`` closes it."""
+    file = stack.enter_context(open(path, "rb"))
+    start = file.read(8)
+    names = next((names for magic, names in _COMPRESSED.items() if start.startswith(magic)), ())
+    file.seek(0)
+    return stack.enter_context(_library(path, names).open(file, "rb")) if names else file
 
 
 def _library(path: str, names: t.Sequence[str]) -> t.Any:

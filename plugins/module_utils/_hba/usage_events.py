@@ -114,7 +114,7 @@ class Connections:
         if pid in self._pending:
             yield self._pending.pop(pid)
         elif len(self._pending) >= MAX_PENDING:
-            yield self._pending.pop(next(iter(self._pending)))
+            yield self._pending.pop(next(iter(self._pending), pid))
         self._pending[pid] = event
 
     def _authorized(self, record: Record) -> t.Iterator[Event]:
