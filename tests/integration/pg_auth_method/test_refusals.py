@@ -96,9 +96,8 @@ def test_a_lost_connection_half_way_stores_nothing(ready: Server) -> None:
         cursor.execute("alter role oldie connection limit 5")  # not committed
         thread = threading.Thread(target=lambda: found.append(move(ready, passwords=PASSWORDS)))
         thread.start()
-        waiting = "select pg_terminate_backend(pid) from pg_stat_activity where wait_event_type = 'Lock'"
         deadline = time.monotonic() + 20
-        while not ready.sql(waiting) and time.monotonic() < deadline:
+        while not ready.sql("select pg_terminate_backend(pid) from pg_locks where not granted") and time.monotonic() < deadline:
             time.sleep(0.1)
         thread.join(30)
     other.rollback()
@@ -124,7 +123,7 @@ def test_a_password_that_somebody_changes_meanwhile_wins(ready: Server) -> None:
         thread = threading.Thread(target=lambda: found.append(move(ready, passwords=PASSWORDS)))
         thread.start()
         deadline = time.monotonic() + 20
-        while not ready.sql("select 1 from pg_stat_activity where wait_event_type = 'Lock'") and time.monotonic() < deadline:
+        while not ready.sql("select 1 from pg_locks where not granted") and time.monotonic() < deadline:
             time.sleep(0.1)
     other.commit()
     thread.join(30)
