@@ -137,8 +137,8 @@ def _paths(places: t.Sequence[str]) -> list[str]:
 def _pieces(path: str, size: int = CHUNK, most: int = -1) -> t.Iterator[bytes]:
     """A file's bytes, decompressed by what its first bytes say."""
     try:
-        with contextlib.ExitStack() as stack:
-            file = _opened(path, stack)
+        with open(path, "rb") as raw, contextlib.ExitStack() as stack:
+            file = _plain(path, raw, stack)
             chunk = file.read(size)
             while chunk and most:
                 yield chunk
@@ -152,9 +152,8 @@ def _pieces(path: str, size: int = CHUNK, most: int = -1) -> t.Iterator[bytes]:
         raise Invalid(f"logs: {path} cannot be decompressed: {error}") from error
 
 
-def _opened(path: str, stack: contextlib.ExitStack) -> t.Any:
-    """The file to read the plain bytes of; ``stack`` closes it."""
-    file = stack.enter_context(open(path, "rb"))
+def _plain(path: str, file: t.BinaryIO, stack: contextlib.ExitStack) -> t.Any:
+    """The file that gives the plain bytes: itself, or a decompressing one that ``stack`` closes."""
     start = file.read(8)
     names = next((names for magic, names in _COMPRESSED.items() if start.startswith(magic)), ())
     file.seek(0)
