@@ -28,6 +28,7 @@ ADVISORY_LOCK = 8097_7118_1125
 """Key of the lock that writers of this collection take on the leader's server, in the database that they log in to."""
 SESSION_TIMEOUT = 5
 """Seconds to log in to a member."""
+T = t.TypeVar("T")
 COMING = ("starting", "restarting", "creating replica", "initializing new cluster", "running custom bootstrap script")
 """States of Patroni that pass by themselves (postgresql/misc.py)."""
 LIST, MOVED, FOREIGN, OTHER = "dynamic_configuration", "hba_file", "local_file", "local_configuration"
@@ -170,6 +171,23 @@ class Cluster:
             self.refresh()
             for node in self.missing:
                 node.open()
+
+    def steady(self, work: t.Callable[[], T]) -> T:
+        """Do what only asks; when a server goes away meanwhile (a failover, a restart), ask again, for ``timeout`` seconds at most."""
+        deadline = time.monotonic() + self.client.access.timeout
+        while True:
+            try:
+                return work()
+            except CannotConnect:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.3)
+            with contextlib.suppress(errors.Unreachable):
+                self.refresh()
+            for node in self.nodes:
+                if node.connection is not None and node.connection.closed:
+                    node.open()
+            self.settle()
 
     def first(self) -> Node:
         """The leader when it can be asked, else any member that can. Raises CannotConnect when none can."""

@@ -14,7 +14,7 @@ import typing as t
 from .._patroni import errors, model
 from .._server import loaded
 from .._server.errors import CannotConnect, ServerError
-from .._server.facts import Facts
+from .._server.facts import Facts, translated
 from .._store import base
 from . import manage as managed
 from . import patroni, patroni_guard
@@ -61,18 +61,24 @@ class OnCluster(managed.Task[P]):
         self.reload = self.params["reload"] is not False
         model.rules_in(self.cluster.client.config(), self.key)  # raises for a list that is none, whatever else is wrong
         self.cluster.settle()
+        self.origins: dict[str, Origin] = {}
+        self.loaded: dict[str, dict[str, t.Any]] = {}
+        self.cluster.first()  # raises at once when none can be asked: that is no failover
+        self.cluster.steady(self._learn)
+        self.store = patroni.store_of(self.cluster, self.key, create=self.params["create"], check=module.check_mode)
+
+    def _learn(self) -> None:
+        """What the plan and its proof need to know of the servers."""
         node = self.cluster.first()
         self.connection = node.connection
         self.facts = node.facts
         self.server_file = ""
         self.server = self._server()
         self._check_members()
-        for member in self.cluster.ready if self.reload else ():
-            loaded.check_privileges(member.connection, self.kind)
-        self.store = patroni.store_of(self.cluster, self.key, create=self.params["create"], check=module.check_mode)
-        self.origins: dict[str, Origin] = {}
-        self.loaded: dict[str, dict[str, t.Any]] = {}
-        self.prover = self.make_prover()
+        with translated(f"on {node.name}"):
+            if self.reload:
+                loaded.check_privileges(node.connection, self.kind)
+            self.prover = self.make_prover()
         self._guard()
 
     def _check_options(self) -> None:
@@ -111,7 +117,7 @@ class OnCluster(managed.Task[P]):
 
     def run(self) -> Result:
         """The four steps. Check mode does the same without the write."""
-        healed = self._check_origins()
+        healed = self.cluster.steady(self._check_origins)
         outcome = base.update(self.store, self.prover.plan, check=self.module.check_mode)
         changed = outcome.changed or bool(healed)
         if self.reload and outcome.written:
