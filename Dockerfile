@@ -80,6 +80,9 @@ RUN --mount=type=bind,source=image/icu,target=/image \
 # What an installation needs and a container does not goes, and then from scratch: no layer below carries along what was taken away.
 FROM base AS trimmed
 COPY --from=icu /icu /
+RUN --mount=type=bind,source=image/check,target=/image \
+    --mount=type=cache,id=pgops-apt-lists,target=/var/lib/apt/lists,sharing=locked \
+    /image/check.sh
 RUN --mount=type=bind,source=image/trim,target=/image /image/trim.sh
 
 FROM scratch AS runtime

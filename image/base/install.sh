@@ -40,6 +40,8 @@ groupadd --system --gid 999 postgres
 useradd --system --uid 999 --gid 999 --no-create-home --home-dir /var/lib/postgresql --shell /bin/bash postgres
 
 apt update
+# A base that was pulled some time ago lacks fixes that exist.
+apt upgrade
 # Some ways to make a base image leave the converter to a merged /usr in it, and with it all of Perl (50 MB).
 if dpkg-query -W usrmerge >/dev/null 2>&1 && [ -L /bin ]; then
     apt install usr-is-merged
@@ -92,8 +94,8 @@ sed -i -e 's/^passwd:.*/passwd:         files extrausers/' /etc/nsswitch.conf
 grep -q '^passwd: *files extrausers$' /etc/nsswitch.conf
 mkdir -p /var/lib/extrausers
 ln -sfn /run/postgresql/pgops/passwd /var/lib/extrausers/passwd
-# A temporary file system that is mounted on one of these takes over its mode, and whoever mounts it need not know the user. The
-# data directory becomes 0700 when it is used.
+# A temporary file system or a new volume that is mounted on one of these takes over its mode, and whoever mounts it need not know the
+# user. The data directory becomes 0700 when it is used. These and /tmp are all that everybody may write to.
 chmod 1777 /run
 install -d -o 999 -g 0 -m 3777 /run/postgresql
 install -d -o 999 -g 0 -m 1777 /var/lib/postgresql/data

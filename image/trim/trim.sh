@@ -46,6 +46,7 @@ rm -f /usr/bin/pzstd
 # Python's own tests and the texts of its interactive help.
 rm -rf /usr/lib/python3*/test /usr/lib/python3*/pydoc_data/topics.py /usr/lib/python3*/pydoc_data/__pycache__ /usr/lib/python3*/lib2to3/tests
 
-# Nobody becomes anybody else in this container.
+# Nobody becomes anybody else in this container, and nobody leaves files for others outside of what is mounted.
+for path in /var/tmp /run/lock /var/mail; do if [ -d "$path" ]; then chmod 0755 "$path"; fi; done
 find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 rm -rf /var/log/apt /var/log/dpkg.log /var/log/alternatives.log /var/cache/ldconfig/aux-cache /var/cache/debconf/*-old /var/lib/dpkg/*-old

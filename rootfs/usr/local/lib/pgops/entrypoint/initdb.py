@@ -352,7 +352,12 @@ def _read(path: str) -> str | None:
 
 
 def _write(path: str, text: str) -> None:
-    with open(path, "w", encoding="utf-8", errors="surrogateescape", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+    """Never through a symbolic link: whoever can plant one in a volume must not choose what is overwritten. Raises OSError."""
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | os.O_NOFOLLOW, 0o600)
+
+    with open(path, "w", encoding="utf-8", errors="surrogateescape", opener=opener) as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

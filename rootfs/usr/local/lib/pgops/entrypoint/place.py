@@ -132,6 +132,8 @@ def _data_directory(data: str) -> str:
             f"PGDATA: {data} belongs to user id {owner}, and user {os.geteuid()} (group {os.getegid()}) may not write there: "
             f"{error.strerror}; run with group 0, or mount a volume that this user owns"
         ) from None
+    if os.path.islink(inner):
+        raise StartError(f"PGDATA: {inner} is a symbolic link, and anybody may have put it there; remove it, or set PGDATA to its target")
     if os.stat(inner).st_uid != os.geteuid():
         raise StartError(
             f"PGDATA: {inner} belongs to user id {os.stat(inner).st_uid}, and this container runs as {os.geteuid()}; run it as that user"

@@ -73,6 +73,8 @@ def _self_signed(place: Place) -> tuple[str, str]:
     host = socket.gethostname()
     name = host if re.fullmatch(r"[A-Za-z0-9.-]{1,63}", host) else "postgresql"
     new = key + ".new"
+    if os.path.islink(directory):
+        raise StartError(f"{directory} is a symbolic link; a private key is not written through it: remove it")
     try:
         os.makedirs(directory, mode=0o700, exist_ok=True)
         done = subprocess.run(

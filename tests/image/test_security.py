@@ -1,0 +1,46 @@
+# Copyright (c) 2026 The pgops.access developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Known vulnerabilities: the build compared all packages with Debian's security archive, and finds what it should; permissions."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from image_support import IMAGE, docker
+
+CHECK = Path(__file__).resolve().parents[2] / "image" / "check"
+
+
+def compared(status: str, security: str, folder: Path) -> tuple[int, str]:
+    """Exit status and words of the program, run in the image, where dpkg is."""
+    (folder / "status").write_text(status)
+    (folder / "security").write_text(security)
+    folder.chmod(0o755)
+    words = ("run", "--rm", f"--volume={CHECK}:/check:ro", f"--volume={folder}:/lists:ro", "--entrypoint", "python3", IMAGE)
+    done = docker(*words, "/check/fixed.py", "/lists/status", "/lists/security", check=False)
+    return done.returncode, done.stdout
+
+
+def test_the_build_asked_the_security_archive():
+    said = docker("run", "--rm", "--entrypoint", "cat", IMAGE, "/usr/share/pgops/security-check").stdout
+    assert re.fullmatch(r"no package is older than in Debian's security archive: \d{3,} packages compared\n", said)
+
+
+def test_a_package_that_lacks_a_fix_is_found(tmp_path):
+    status = docker("run", "--rm", "--entrypoint", "cat", IMAGE, "/var/lib/dpkg/status").stdout
+    version = re.search(r"(?ms)^Package: openssl\n.*?^Version: (\S+)$", status)[1]
+    same = f"Package: openssl\nVersion: {version}\n\nPackage: not-here\nVersion: 99\n"
+    assert compared(status, same, tmp_path) == (0, "")
+    newer = f"{same}\nPackage: openssl\nVersion: {version}+deb99u1\n\nPackage: libssl3\nVersion: 0.9\n"
+    assert compared(status, newer, tmp_path) == (1, f"openssl {version} has known vulnerabilities that {version}+deb99u1 fixes\n")
+
+
+def test_who_may_write_where():
+    find = ("run", "--rm", "--user=0", "--entrypoint", "find", IMAGE, "/", "-xdev")
+    everybody = docker(*find, "-perm", "-0002", "!", "-type", "l", "!", "-type", "c").stdout.split()
+    assert set(everybody) == {"/tmp", "/run", "/run/postgresql", "/var/lib/postgresql/data"}, "the places for mounts, all sticky"
+    assert docker(*find, "-perm", "/6000", "-type", "f").stdout == ""
+    owned = docker(*find, "-user", "999").stdout.split()
+    assert set(owned) == {"/docker-entrypoint-initdb.d", "/run/postgresql", "/var/lib/postgresql", "/var/lib/postgresql/data"}
