@@ -23,6 +23,7 @@ description:
     continued by the next.
 extends_documentation_fragment:
   - pgops.access.connection
+  - pgops.access.patroni
   - pgops.access.attributes
 attributes:
   check_mode:
@@ -102,10 +103,12 @@ options:
     description:
       - The C(pg_hba.conf), on the machine where the task runs. Without it, the C(hba_file) of the server.
       - Files that it includes are changed as well.
+      - With O(patroni) the rules are those of the cluster's dynamic configuration, C(password_encryption) is set there, and passwords are
+        stored on the leader.
     type: path
   backup:
     description:
-      - Keep each old file beside the new one, under a name with the time.
+      - Keep each old file beside the new one, under a name with the time. Not with O(patroni).
     type: bool
     default: false
   expect:

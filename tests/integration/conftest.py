@@ -12,7 +12,7 @@ import pytest
 HERE = Path(__file__).parent
 GROUPS = {
     **dict.fromkeys(("playbooks", "pg_image", "pg_access"), "engine"),
-    **dict.fromkeys(("patroni_cluster_info", "patroni_config", "patroni_store", "examples"), "cluster"),
+    **dict.fromkeys(("patroni_cluster_info", "patroni_config", "patroni_store", "pg_auth_method_cluster", "examples"), "cluster"),
 }
 """Targets that share something are one group: the engine's images and networks, or one cluster."""
 FIRST = ("engine", "cluster")

@@ -22,7 +22,7 @@ from .._hba.usage_events import ADMITTED, REFUSED
 from .._server import loaded, passwords, session
 from .._server.errors import ServerError
 from .._server.facts import Denied, Facts, ServerFiles
-from . import arguments, hba_common, hba_usage
+from . import arguments, hba_common, hba_usage, patroni_options
 from .hba_common import Invalid
 
 if t.TYPE_CHECKING:
@@ -46,6 +46,7 @@ def argument_spec() -> dict[str, dict[str, t.Any]]:
         "vouched": {"type": "bool", "default": False},
         "set_password_encryption": {"type": "bool", "default": True, "no_log": False},
         "path": {"type": "path"},
+        "patroni": patroni_options.option(),
         "backup": {"type": "bool", "default": False},
         "expect": {"type": "list", "elements": "dict", "options": arguments.client_options()},
         "lockout": {"type": "str", "default": "refuse", "choices": ["refuse", "warn", "ignore"]},
@@ -93,6 +94,7 @@ class Inquiry:
         self.policy = passwords.policy(connection)
         self.settings = planner.Settings(self._ssl_ca_file(), self._maps())
         self.pooler = self._pooler()
+        self._logs: Logs | None = None
 
     def problems(self) -> list[str]:
         """What the target method needs and the server lacks."""
@@ -151,7 +153,12 @@ class Inquiry:
         return found + advice.of_logs(logs.seen, logs.refused, logins)
 
     def logs(self) -> Logs:
-        """What the logs tell of logins; nothing when none are given."""
+        """What the logs tell of logins, read once; nothing when none are given. Raises :class:`Invalid`."""
+        if self._logs is None:
+            self._logs = self._read_logs()
+        return self._logs
+
+    def _read_logs(self) -> Logs:
         if not self.params["logs"]:
             return Logs({})
         known = loaded.log_settings(self.connection)

@@ -29,7 +29,7 @@ from . import hba_common, hba_proof
 from . import manage as managed
 from .arguments import connection_parameters
 from .auth_method import Inquiry
-from .auth_method_logins import Trial, mismatches
+from .auth_method_logins import Place, Trial, mismatches, places
 from .hba_common import Invalid, Refused
 from .run import Result
 
@@ -48,11 +48,21 @@ def manage(module: AnsibleModule) -> Result:
         for name, option in managed.options().items():  # what a managed file could be told and this one is not
             module.params.setdefault(name, option.get("default"))
         module.params["reload"] = True
-        return _Migration(module, stack).run()
+        shared = Shared()
+        if module.params["patroni"] is None:
+            return Migration(module, stack, shared, File(module, stack, shared)).run()
+        from .auth_method_cluster import migration  # noqa: PLC0415 (a file's task does not pay for it)
+
+        return migration(module, stack, shared).run()
 
 
 def _audited(module: AnsibleModule, stack: contextlib.ExitStack) -> Result:
-    connection = stack.enter_context(session.session("to audit roles and rules", connection_parameters(module.params)))
+    if module.params["patroni"] is None:
+        connection = stack.enter_context(session.session("to audit roles and rules", connection_parameters(module.params)))
+    else:
+        from .auth_method_cluster import leader  # noqa: PLC0415
+
+        connection = leader(module, stack)
     inquiry = Inquiry(module.params, connection, ask(connection))
     rules, path = inquiry.rules()
     audit = inquiry.audit(rules.rules)
@@ -87,7 +97,7 @@ def _judged(module: AnsibleModule, result: Result, audit: Audit) -> Result:
 # ------------------------------------------------------------------------------------------------------------------------ the rules
 
 
-class _Prover(hba_proof.Prover):
+class Prover(hba_proof.Prover):
     """Changes the methods of the rules that are ready, in one file; ``main`` is the file that includes it, or is it."""
 
     def __init__(self, policy: hba_proof.Policy, main: str, audit: t.Callable[[ruleset.Ruleset], Audit]) -> None:
@@ -106,7 +116,7 @@ class _Prover(hba_proof.Prover):
 
     _method = ""
 
-    def towards(self, method: str) -> _Prover:
+    def towards(self, method: str) -> Prover:
         """The same, knowing the target method."""
         self._method = method
         return self
@@ -115,7 +125,7 @@ class _Prover(hba_proof.Prover):
         return ruleset.load(self._main, host.Files({self.policy.path: raw}), self.policy.server)
 
 
-class _Shared:
+class Shared:
     """What the files of one migration have in common; filled in once the first session is there."""
 
     inquiry: Inquiry
@@ -127,12 +137,12 @@ class _Shared:
         return self.inquiry.audit(rules.rules, self.logins)
 
 
-class _File(managed.Task[_Prover]):
+class File(managed.Task[Prover]):
     """One file under the same sequence as pg_hba. ``edited``: a file that the main file includes; None: the main file."""
 
     kind = loaded.HBA
 
-    def __init__(self, module: AnsibleModule, stack: contextlib.ExitStack, shared: _Shared, edited: str | None = None) -> None:
+    def __init__(self, module: AnsibleModule, stack: contextlib.ExitStack, shared: Shared, edited: str | None = None) -> None:
         self.shared, self.edited, self.main = shared, edited, ""
         super().__init__(module, stack)
 
@@ -140,7 +150,7 @@ class _File(managed.Task[_Prover]):
         self.main = super()._path()
         return self.main if self.edited is None else self.edited
 
-    def make_prover(self) -> _Prover:
+    def make_prover(self) -> Prover:
         params, facts = self.params, self.facts
         policy = hba_proof.Policy(
             path=hba_proof.path_text(self.path),
@@ -149,8 +159,9 @@ class _File(managed.Task[_Prover]):
             expect=tuple(hba_common.sentences(params["expect"], "expect")),
             own=None if facts is None else facts.client,
             lockout=params["lockout"],
+            interfaces=None if facts is None else facts.interfaces,
         )
-        return _Prover(policy, hba_proof.path_text(self.main), self.shared.audit).towards(params["to"])
+        return Prover(policy, hba_proof.path_text(self.main), self.shared.audit).towards(params["to"])
 
     def expected(self, after: bool) -> loaded.Expected:
         made = t.cast(plan.Plan, self.prover.result)
@@ -176,12 +187,20 @@ class _File(managed.Task[_Prover]):
     def _verify(self, outcome: base.Outcome[plan.Plan]) -> tuple[base.Outcome[plan.Plan], loaded.Proof]:
         """After the reload, roles whose passwords are known log in by the rules that have changed; else the old rules come back."""
         found = super()._verify(outcome)
+        self._try_logins()
+        return found
+
+    def _try_logins(self) -> None:
+        """Raise NotLoaded when a login by a changed rule fails that should not."""
         trial, rules = self.shared.trial, self.prover.after
         if trial is not None and rules is not None and self.prover.moved:
             wrong = mismatches(trial.run(rules.rules, {(verdict.rule.file, verdict.rule.line) for verdict in self.prover.moved}))
             if wrong:
                 raise loaded.NotLoaded("logins by the changed rules fail, although they should not.\n" + "\n".join(wrong[:10]))
-        return found
+
+    def current(self, inquiry: Inquiry) -> ruleset.Ruleset:
+        """The rules that are in force now."""
+        return inquiry.rules()[0]
 
     def _roll_back(self, outcome: base.Outcome[plan.Plan], was: os.stat_result | None, reason: str) -> Result:
         result = super()._roll_back(outcome, was, reason)
@@ -193,20 +212,27 @@ class _File(managed.Task[_Prover]):
 # -------------------------------------------------------------------------------------------------------------------- the migration
 
 
-class _Migration:
+class Migration:
     """One run."""
 
-    def __init__(self, module: AnsibleModule, stack: contextlib.ExitStack) -> None:
+    def __init__(self, module: AnsibleModule, stack: contextlib.ExitStack, shared: Shared, main: File) -> None:
         self.module, self.stack, self.params = module, stack, module.params
         self.given: dict[str, str] = _passwords(module.params["passwords"])
-        self.shared = _Shared()
-        self.main = _File(module, stack, self.shared)
+        self.shared, self.main = shared, main
         with translated("about roles and passwords"):
             self.inquiry = Inquiry(self.params, self.main.connection, t.cast(t.Any, self.main.facts))
         self.shared.inquiry = self.inquiry
-        self.settings: passwords.Settings = passwords.AlterSystem(self.main.connection, self.main._connect, self.params["reload_timeout"])
+        self.settings = self.where_settings_are()
         self.new: dict[str, str] = {}
         self.steps: list[str] = []
+
+    def where_settings_are(self) -> passwords.Settings:
+        """Where a setting of the whole server is put."""
+        return passwords.AlterSystem(self.main.connection, self.main._connect, self.params["reload_timeout"])
+
+    def reachable(self) -> list[Place]:
+        """From where logins can be tried."""
+        return places(self.params, self.main.connection, self.inquiry)
 
     def run(self) -> Result:
         """Check, store, move, verify."""
@@ -236,6 +262,7 @@ class _Migration:
         problems = inquiry.problems()
         if problems:
             raise Invalid("; ".join(problems))
+        inquiry.logs()
         self._check_passwords()
         scram = inquiry.request.to == verifier.SCRAM
         encryption = scram and self.params["set_password_encryption"] and inquiry.policy.encryption != verifier.SCRAM
@@ -296,14 +323,14 @@ class _Migration:
         if self.new:
             self.inquiry.logins = self.shared.logins = passwords.logins(self.main.connection)
         if self.given and self.params["verify_logins"]:
-            self.shared.trial = Trial(self.params, self.main.connection, self.inquiry, self.given)
+            self.shared.trial = Trial(self.reachable(), self.main.connection, self.inquiry, self.given)
 
     def _move(self, encryption: bool) -> Result:
         """Each file that holds rules which are ready, the main file first."""
         results: list[Result] = []
         moved: list[planner.RuleVerdict] = []
         failed = False
-        tasks = [self.main, *(_File(self.module, self.stack, self.shared, file) for file in self._included())]
+        tasks = [self.main, *(File(self.module, self.stack, self.shared, file) for file in self._included())]
         for task in tasks:
             result = self._run(task)
             results.append(result)
@@ -316,9 +343,10 @@ class _Migration:
         if failed:
             whole.update(failed=True, msg=self._sorry(results[-1]["msg"]))
             return whole
-        return self._last_look(whole)
+        with translated("after everything was done; look with state audited"):
+            return self._last_look(whole)
 
-    def _run(self, task: _File) -> Result:
+    def _run(self, task: File) -> Result:
         try:
             with translated("while the rules were managed; the next run continues"):
                 return task.run()
@@ -362,10 +390,9 @@ class _Migration:
         if self.module.check_mode:
             audit = self.shared.audit(t.cast(ruleset.Ruleset, self.main.prover.after))
         else:
-            self.inquiry.policy = passwords.policy(self.main.connection)
             with self.main._connect() as fresh:
                 self.inquiry.policy = passwords.policy(fresh)
-            rules, _path = self.inquiry.rules()
+            rules = self.main.current(self.inquiry)
             self.inquiry.logins = self.shared.logins = passwords.logins(self.main.connection)
             audit = self.shared.audit(rules)
             if self.shared.trial is not None:

@@ -21,8 +21,17 @@ from .auth_method import Inquiry
 FAILED = frozenset({"wrong_password", "no_entry", "rejected", "denied", "authentication_failed", "tls_required", "tls_forbidden"})
 """Outcomes that a change of rules or passwords can be to blame for; others (no connection left, no database) are not."""
 DATABASES = 8
-Place = t.Tuple[str, str, t.Optional[str]]
-"""Transport, host or socket folder, and the address that the server sees."""
+
+
+class Place(t.NamedTuple):
+    """A way to the server."""
+
+    transport: str
+    host: str
+    """Or the socket's folder."""
+    port: int
+    address: str | None
+    """The address that the server sees."""
 
 
 def mismatches(checks: t.Sequence[Check]) -> list[str]:
@@ -33,9 +42,8 @@ def mismatches(checks: t.Sequence[Check]) -> list[str]:
 class Trial:
     """Who can be tried, from where. The password goes over the wire as the method asks for it, and nowhere else."""
 
-    def __init__(self, params: t.Mapping[str, t.Any], connection: t.Any, inquiry: Inquiry, given: t.Mapping[str, str]) -> None:
-        self._params, self._inquiry, self._given = params, inquiry, given
-        self._places = self._reachable(connection)
+    def __init__(self, ways: t.Sequence[Place], connection: t.Any, inquiry: Inquiry, given: t.Mapping[str, str]) -> None:
+        self._places, self._inquiry, self._given = ways, inquiry, given
         self._databases = self._open_to(connection)
         self._checks: dict[tuple[str, str, int], Check] = {}
 
@@ -46,14 +54,15 @@ class Trial:
         clients: list[Client] = []
         keys: list[tuple[str, str, int]] = []
         roles = {role.name: role for role in self._inquiry.logins}
-        decider = hba_common.decider(rules, self._inquiry.server, self._inquiry.facts.roles)
+        facts = self._inquiry.facts
+        decider = hba_common.decider(rules, self._inquiry.server, facts.roles, facts.interfaces)
         for name in self._given:
             if name not in roles or planner.can(roles[name], "password").answer != planner.YES or roles[name].connection_limit > 0:
                 continue  # a login of our own could take the role's last connection from an application
             met: set[tuple[str, int]] = set()
             for place in self._places:
                 for database in self._databases.get(name, ()):
-                    rule = decider.decide(HbaClient(name, database, place[2], place[0]), explain=False).rule
+                    rule = decider.decide(HbaClient(name, database, place.address, place.transport), explain=False).rule
                     if rule is None or (rule.file, rule.line) in met:
                         continue
                     if (rule.method in methods) if among is None else ((rule.file, rule.line) in among):
@@ -81,38 +90,18 @@ class Trial:
         ]
 
     def _client(self, name: str, database: str, place: Place, method: str) -> Client:
-        transport, where, _address = place
         expect = method if method == "scram-sha-256" else "allowed"
         return Client(
             user=name,
-            host=where,
-            port=self._params["login_port"],
+            host=place.host,
+            port=place.port,
             database=database,
-            transport=transport,
+            transport=place.transport,
             password=self._given[name],
             expect=expect,
             tls=TlsSettings(),
             where=f"passwords.{name}",
         )
-
-    def _reachable(self, connection: t.Any) -> list[Place]:
-        """The socket, and TCP to this machine: the server's files are here, so the server is."""
-        listen, sockets = session.rows(
-            connection, "select current_setting('listen_addresses'), current_setting('unix_socket_directories', true)"
-        )[0]
-        given = self._params["login_unix_socket"] or ""
-        host = self._params["login_host"] or ""
-        folders = [folder.strip() for folder in (sockets or "").split(",") if folder.strip().startswith("/")]
-        places: list[Place] = []
-        if given or host.startswith("/") or folders:
-            places.append(("local", given or (host if host.startswith("/") else "") or (folders or [DEFAULT_SOCKET_DIRECTORY])[0], None))
-        names = {name.strip() for name in listen.split(",")}
-        for address, others in (("127.0.0.1", {"*", "0.0.0.0", "localhost", "127.0.0.1"}), ("::1", {"::1"})):  # noqa: S104 - compared
-            if names & others:
-                places += (
-                    [("tcp", address, address), ("tls", address, address)] if self._inquiry.server.ssl else [("tcp", address, address)]
-                )
-        return places
 
     def _open_to(self, connection: t.Any) -> dict[str, list[str]]:
         """For each role some databases that it may connect to, its own and ours first."""
@@ -127,3 +116,21 @@ class Trial:
             if len(known) < DATABASES:
                 known.append(database)
         return found
+
+
+def places(params: t.Mapping[str, t.Any], connection: t.Any, inquiry: Inquiry) -> list[Place]:
+    """The socket, and TCP to this machine: the server's files are here, so the server is."""
+    sql = "select current_setting('listen_addresses'), current_setting('unix_socket_directories', true)"
+    listen, sockets = session.rows(connection, sql)[0]
+    given, host, port = params["login_unix_socket"] or "", params["login_host"] or "", params["login_port"]
+    folders = [folder.strip() for folder in (sockets or "").split(",") if folder.strip().startswith("/")]
+    found: list[Place] = []
+    if given or host.startswith("/") or folders:
+        folder = given or (host if host.startswith("/") else "") or (folders or [DEFAULT_SOCKET_DIRECTORY])[0]
+        found.append(Place("local", folder, port, None))
+    names = {name.strip() for name in listen.split(",")}
+    transports = ("tcp", "tls") if inquiry.server.ssl else ("tcp",)
+    for address, others in (("127.0.0.1", {"*", "0.0.0.0", "localhost", "127.0.0.1"}), ("::1", {"::1"})):  # noqa: S104 - compared
+        if names & others:
+            found += [Place(transport, address, port, address) for transport in transports]
+    return found

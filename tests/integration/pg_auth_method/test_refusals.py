@@ -43,6 +43,7 @@ def untouched(server: Server, before: dict[str, str]) -> None:
         ({"only": {"rules": ["host all nobody all md5"]}}, "only.rules[0]"),
         ({"expect": [{"user": "app", "database": "x", "address": "127.0.0.1", "expect": "md5"}]}, "expected md5, but the method is scram"),
         ({"pgbouncer_auth_file": "/nowhere/users.txt"}, "pgbouncer_auth_file: /nowhere/users.txt cannot be read"),
+        ({"logs": ["/nowhere/postgresql.log"]}, "logs: there is no /nowhere/postgresql.log"),
         ({"result_limit": -1}, "result_limit: is negative"),
     ],
 )
