@@ -223,7 +223,7 @@ class Member:
             "name": self.name,
             "log": {"level": "INFO"},
             "restapi": restapi,
-            "ctl": cluster.ctl,
+            "ctl": {name: value for name, value in cluster.ctl.items() if name != "folder"},
             "etcd3": {"hosts": [f"127.0.0.1:{port}" for port in cluster.etcd_ports]},
             "bootstrap": {
                 "dcs": cluster.dynamic(),
@@ -418,7 +418,8 @@ class Cluster:
 
     def start(self) -> Cluster:
         """All of it, until every member streams."""
-        self.prepare()
+        if not hasattr(self, "root"):
+            self.prepare()
         try:
             self.start_etcd()
             self.members = [Member(self, number) for number in range(1, self.size + 1)]

@@ -93,16 +93,12 @@ class PatroniStore:
             current = self.read()
             if (current.content, current.exists) != (snapshot.content, snapshot.exists):
                 raise base.StoreConflict(self.path, "was changed by somebody else since it was read", "run again")
-            if not (current.exists and current.content == after):
-                self._patch(rules)
-            written = self.read()
+            if current.exists and current.content == after:
+                return base.Written(current)
+            written = _sent(self, {"postgresql": {self.key: rules}})
             if model.file_of(written.content) != model.file_of(after):
                 raise base.StoreConflict(self.path, "was changed by somebody else while it was being written", "run again")
             return base.Written(written)
-
-    def _patch(self, rules: list[str] | None) -> None:
-        with contextlib.suppress(errors.OutcomeUnknown):  # the look that follows tells
-            self.client.patch({"postgresql": {self.key: rules}})
 
     def restore(self, outcome: base.Outcome[t.Any]) -> None:
         """Put the old list back. Raises StoreConflict when it is no longer what was written, and PatroniError.
@@ -115,7 +111,7 @@ class PatroniStore:
     def forget(self) -> None:
         """Take the list away, once every member's file is what it shall be: members keep their files."""
         with self.lock():
-            self._patch(None)
+            _sent(self, {"postgresql": {self.key: None}}, look=False)
 
 
 class ConfigStore:
@@ -154,12 +150,32 @@ class ConfigStore:
             if self.read().content != snapshot.content:
                 raise base.StoreConflict(self.path, "was changed by somebody else since it was read", "run again")
             change = model.change_between(json.loads(snapshot.content), json.loads(after))
-            with contextlib.suppress(errors.OutcomeUnknown):  # the look that follows tells
-                self.client.patch(change)
-            written = self.read()
+            written = _sent(self, change)
             if written.content != after:
                 raise base.StoreConflict(self.path, "was changed by somebody else while it was being written", "run again")
             return base.Written(written)
+
+
+def _sent(store: PatroniStore | ConfigStore, change: t.Mapping[str, t.Any], *, look: bool = True) -> base.Snapshot:
+    """Send a change, and look what is there then. Raises OutcomeUnknown when neither the answer nor the look can be had.
+
+    A change whose answer is lost may lie in a member's or etcd's queue, and be done when they go on.
+    """
+    lost: errors.OutcomeUnknown | None = None
+    try:
+        store.client.patch(change)
+    except errors.OutcomeUnknown as error:
+        lost = error
+    try:
+        return store.read() if look else base.Snapshot(b"")
+    except errors.Unreachable as error:
+        if lost is None:
+            raise errors.OutcomeUnknown(store.path, f"was written, but cannot be read back: {error}", _AGAIN, written=True) from error
+        reason = f"a change was sent, and whether it will be there is not known: {lost.reason}; {error.reason}"
+        raise errors.OutcomeUnknown(store.path, reason, _AGAIN, written=True) from error
+
+
+_AGAIN = "run again when the cluster answers, which looks at what is there first"
 
 
 def text_of_config(config: t.Mapping[str, t.Any]) -> bytes:
