@@ -32,6 +32,7 @@ RULES = "".join(
         "hostssl all all 2001:db8::/33 cert\n",
     ]
 )
+REFUSAL = '2026-05-01 10:00:00.000 UTC [77] app@orders FATAL:  no pg_hba.conf entry for host "192.0.2.9", user "app", database "orders", no encryption\n'
 VOID = {"meta"}
 
 
@@ -70,12 +71,14 @@ def playbook(tmp_path_factory: pytest.TempPathFactory) -> Playbook:
 
 @pytest.fixture(scope="module")
 def page(playbook: Playbook) -> Page:
-    """Two servers in one page, one of them with a file that would not load."""
+    """Three servers in one page, one of them with a file that would not load, one with a log."""
     path = playbook.folder / "page.html"
     hosts: dict[str, dict[str, t.Any]] = {
         "db1": {"pg_access_report_clients": [{"user": EVIL[0], "database": "x", "address": "192.0.2.1", "expect": "refused"}]},
         "db2": {},
+        "db3": {"pg_access_report_logs": [str(playbook.folder / "server.log")]},
     }
+    (playbook.folder / "server.log").write_text(REFUSAL)
     found = playbook.run(hosts, rules={"db1": RULES, "db2": "host all all 10.0.0.0/33 md5\n"}, playbook="report",
                          pg_access_report_path=str(path), pg_access_report_title=EVIL[0])  # fmt: skip
     assert not found["db1"].get("failed"), found["db1"]
@@ -103,7 +106,7 @@ def test_hostile_names_are_text(page: Page) -> None:
 def test_nothing_is_loaded(playbook: Playbook, page: Page) -> None:
     text = (playbook.folder / "page.html").read_text()
     assert "default-src 'none'" in text
-    assert set(re.findall(r'href="([^"]*)"', text)) == {"#server-1", "#server-2"}
+    assert set(re.findall(r'href="([^"]*)"', text)) == {"#server-1", "#server-2", "#server-3"}
     assert "url(" not in text
     assert "@import" not in text
     assert 'name="viewport"' in text
@@ -118,6 +121,15 @@ def test_it_says_what_is_so(playbook: Playbook, page: Page) -> None:
     assert "refused - not met" in page.cells
     assert "The server would not load this file" in text
     assert "10.0.0.0/33" in text
+
+
+def test_a_log_without_any_use_says_nothing_about_use(playbook: Playbook, page: Page) -> None:
+    """A server that does not log connections: its rules are not called unused."""
+    part = (playbook.folder / "page.html").read_text().split('<h2 id="server-')[3]
+    assert "so nothing is said about use" in part
+    assert "1 without a rule" in part
+    assert ">never<" not in part
+    assert "not logged" in part
 
 
 def test_the_page_is_private(playbook: Playbook, page: Page) -> None:
