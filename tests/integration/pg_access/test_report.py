@@ -32,7 +32,8 @@ RULES = "".join(
         "hostssl all all 2001:db8::/33 cert\n",
     ]
 )
-REFUSAL = '2026-05-01 10:00:00.000 UTC [77] app@orders FATAL:  no pg_hba.conf entry for host "192.0.2.9", user "app", database "orders", no encryption\n'
+ADDRESS = "192.0.2.9"
+REFUSAL = f'2026-05-01 10:00:00.000 UTC [77] app@orders FATAL:  no pg_hba.conf entry for host "{ADDRESS}", user "app", database "orders"\n'
 VOID = {"meta"}
 
 
