@@ -39,5 +39,8 @@ bench:       ## measurements
 $(STAGES):
 	@tools/bootstrap dev && tools/check $@ $(ARGS)
 
+failover:    ## what failovers lose, and how long they last                      (N=30 PROFILE=fast|default)
+	@tools/bootstrap dev && .pgops/venv/bin/python tests/failover/run.py --rounds $(or $(N),30) --profile $(or $(PROFILE),fast) $(ARGS)
+
 clean:       ## remove the Python environment, the logs and caches; passwords and connection files stay
 	rm -rf .pgops/venv .pgops/collections .pgops/logs .pgops/sanity .pgops/tmp .mypy_cache .ruff_cache
