@@ -39,7 +39,7 @@ def main() -> None:
     warm_up()
     print(flush=True)
     server = ["--server-bin", str(SERVER_BIN)] if SERVER_BIN.is_dir() else []
-    for program in (["bench_engine.py"], ["bench_auth.py"], ["bench_pg_hba.py", "--playbooks"]):
+    for program in (["bench_engine.py"], ["bench_auth.py"], ["bench_pg_hba.py", "--playbooks"], ["bench_patroni.py"]):
         subprocess.run([sys.executable, f"tests/bench/{program[0]}", *program[1:], *server], cwd=ROOT, check=True)
         print(flush=True)
 
