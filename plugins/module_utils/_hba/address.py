@@ -22,7 +22,7 @@ from .model import Address
 DEFAULT_INTERFACES: frozenset[str] = frozenset({"lo"})
 """Interface names that a zone may use when the caller does not know the server's; every host has a loopback."""
 
-_V4 = re.compile(r"(?:0[xX][0-9a-fA-F]+|[0-9]+)(?:\.(?:0[xX][0-9a-fA-F]+|[0-9]+)){0,3}")
+V4 = re.compile(r"(?:0[xX][0-9a-fA-F]+|[0-9]+)(?:\.(?:0[xX][0-9a-fA-F]+|[0-9]+)){0,3}")
 _PREFIX = re.compile(r"[ \t\n\v\f\r]*([+-]?)0*([0-9]+)")
 _ZONE = re.compile(r"0*([0-9]{1,10})")
 
@@ -49,7 +49,7 @@ def _canonical(family: int, value: int) -> str:
 @lru_cache(maxsize=65536)
 def numeric(text: str, interfaces: frozenset[str] = DEFAULT_INTERFACES) -> Numeric | None:
     """What ``getaddrinfo(text, AI_NUMERICHOST)`` makes of a text; None when it is not numeric (then the server takes it for a name)."""
-    if _V4.fullmatch(text):
+    if V4.fullmatch(text):
         try:
             return Numeric(4, int.from_bytes(socket.inet_aton(text), "big"))
         except OSError:
@@ -91,6 +91,21 @@ def prefix_mask(text: str, family: int) -> int | None:
 def network(address: Numeric, mask: int) -> Address:
     """The address column of a numeric rule; host bits stay."""
     return Address("network", address.text, _canonical(address.family, mask), address.family, address.value, mask)
+
+
+V4_MASKS: dict[str, tuple[int, str]] = {
+    str(bits): (mask, socket.inet_ntoa(mask.to_bytes(4, "big"))) for bits in range(33) for mask in [((1 << bits) - 1) << (32 - bits)]
+}
+"""What :func:`prefix_mask` says of the usual spellings, as a number and as a text."""
+
+
+def plain_network(text: str, mask: tuple[int, str]) -> Address | None:
+    """:func:`network` of an IPv4 address's text that fits :data:`V4`; None when it is no address."""
+    try:
+        packed = socket.inet_aton(text)
+    except OSError:
+        return None
+    return Address("network", socket.inet_ntoa(packed), mask[1], 4, int.from_bytes(packed, "big"), mask[0])
 
 
 Resolver = t.Callable[[str], bool]

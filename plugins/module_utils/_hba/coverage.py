@@ -32,6 +32,8 @@ LOOKED_AT = 100
 """Earlier rules that are considered when the one responsible is to be named."""
 
 Spans = t.Tuple[t.Tuple[int, int], ...]
+Reach = t.Tuple[Spans, str]
+"""What :func:`spans_of` says of an address."""
 
 
 class Verdict(t.NamedTuple):
@@ -47,7 +49,11 @@ class Verdict(t.NamedTuple):
     """Whether some client without TLS can reach it."""
 
 
-def spans_of(address: Address | None) -> tuple[Spans, str]:
+UNTOUCHED = Verdict()
+"""No earlier rule is about any of its clients, and it takes some without TLS."""
+
+
+def spans_of(address: Address | None) -> Reach:
     """Bounds of what an address matches, and a name for what it matches within them; an empty name: all of it."""
     if address is None:
         return ((LOCAL, LOCAL),), ""
@@ -56,10 +62,11 @@ def spans_of(address: Address | None) -> tuple[Spans, str]:
     if address.kind != "network":
         return EVERYWHERE, f"{address.kind} {address.text.lower()}"
     bits, base = (32, 0) if address.family == 4 else (128, V6_FIRST)
-    wild = ((1 << bits) - 1) ^ address.mask
-    low = address.value & address.mask
+    mask = address.mask
+    wild = ((1 << bits) - 1) ^ mask
+    low = address.value & mask
     if wild & (wild + 1):
-        return ((base, base + (1 << bits) - 1),), f"mask {address.family} {low} {address.mask}"
+        return ((base, base + (1 << bits) - 1),), f"mask {address.family} {low} {mask}"
     return ((base + low, base + low + wild),), ""
 
 
@@ -75,6 +82,12 @@ class _Area:
         self.special: dict[str, int] | None = None
         self.rules: list[tuple[int, int, int]] = []
         self.exact: dict[tuple[int, int], int] | None = None
+
+    def first(self, low: int, high: int, rule: int) -> None:
+        """:meth:`add`, for an area that covers nothing yet."""
+        self.lows.append(low)
+        self.highs.append(high)
+        self.rules.append((low, high, rule))
 
     def reach(self, at: int) -> int:
         """The last place that is covered without a gap from ``at``; ``at - 1`` when it is not."""
@@ -107,6 +120,8 @@ class Coverage:
         self._major = server.major
         self._memberships = memberships
         self._areas: dict[tuple[int, str, str], _Area] = {}
+        self._added: tuple[set[str], set[str]] = (set(), set())
+        """Words of databases and of users under which there is an area."""
         self._words: dict[tuple[bool, Token], str] = {}
         self._wider: dict[tuple[bool, str], tuple[str, ...]] = {}
         self._classes = self._transport_classes({rule.type for rule in rules}, server)
@@ -171,17 +186,17 @@ class Coverage:
         """The keys of a rule's tokens."""
         return [self._words[True, token] for token in rule.databases], [self._words[False, token] for token in rule.users]
 
-    def judge(self, rule: Rule) -> Verdict:
-        """What the rules added so far leave of this one."""
+    def judge(self, rule: Rule, reach: Reach | None = None) -> Verdict:
+        """What the rules added so far leave of this one. ``reach`` is ``spans_of`` its address, where the caller knows it."""
         databases, users = self.words(rule)
         if len(databases) * len(users) > MAX_PAIRS:
             return Verdict()
         classes = self._classes[rule.type]
         if not classes:
             return Verdict(cleartext=False)
-        spans, special = spans_of(rule.address)
+        spans, special = reach or spans_of(rule.address)
         if not self._touched(databases, users, classes):
-            return Verdict(cleartext=1 in classes)
+            return UNTOUCHED if 1 in classes else Verdict(cleartext=False)
         taken = {
             (number, first, second): self.covers(number, databases[first], users[second], spans, special)
             for number in classes
@@ -202,15 +217,25 @@ class Coverage:
     def _touched(self, databases: list[str], users: list[str], classes: tuple[int, ...]) -> bool:
         if len(databases) > 1 or len(users) > 1:
             return True
-        return any(next(self._found(number, databases[0], users[0]), None) is not None for number in classes)
+        for wide_database in self._standing(databases[0], users[0], True):
+            for wide_user in self._standing(users[0], "", False):
+                for number in classes:
+                    if (number, wide_database, wide_user) in self._areas:
+                        return True
+        return False
+
+    def _standing(self, word: str, user: str, database: bool) -> list[str]:
+        """The keys under which rules stand so far that match whatever the token matches; ``user`` is the other column's."""
+        added = self._added[0 if database else 1]
+        found = [wide for wide in self._wide(word, database) if wide in added]
+        if database and word[0] == "=" and word == user and "*sameuser" in added:
+            found.append("*sameuser")
+        return found
 
     def _found(self, number: int, database: str, user: str) -> t.Iterator[_Area]:
         areas = self._areas
-        wide_databases = self._wide(database, True)
-        if database[0] == "=" and database == user:
-            wide_databases = (*wide_databases, "*sameuser")
-        wide_users = self._wide(user, False)
-        for wide_database in wide_databases:
+        wide_users = self._standing(user, "", False)
+        for wide_database in self._standing(database, user, True):
             for wide_user in wide_users:
                 area = areas.get((number, wide_database, wide_user))
                 if area is not None:
@@ -242,13 +267,15 @@ class Coverage:
         """Numbers of the groups of transports that a rule matches; the group with plain TCP, where there is one, is 1."""
         return self._classes[rule.type]
 
-    def add(self, index: int) -> None:
-        """Take a rule into account from now on."""
+    def add(self, index: int, reach: Reach | None = None) -> None:
+        """Take a rule into account from now on; ``reach`` as for :meth:`judge`."""
         rule = self._rules[index]
         databases, users = self.words(rule)
         if len(databases) * len(users) > MAX_PAIRS:
             return
-        spans, special = spans_of(rule.address)
+        spans, special = reach or spans_of(rule.address)
+        self._added[0].update(databases)
+        self._added[1].update(users)
         for number in self._classes[rule.type]:
             for database in databases:
                 for user in users:
@@ -256,6 +283,9 @@ class Coverage:
                     area = self._areas.get(key)
                     if area is None:
                         area = self._areas[key] = _Area()
+                        if len(spans) == 1 and not special:
+                            area.first(*spans[0], index)
+                            continue
                     if special:
                         if area.special is None:
                             area.special = {}

@@ -19,12 +19,13 @@ the product of (names in rules for any database) and (databases with rules for a
 from __future__ import annotations
 
 import bisect
+import functools
 import heapq
 import typing as t
 
 from . import model
 from .access_change import AccessChange, Answer, describe_names, describe_places
-from .effect_rules import AFTER, BEFORE, PLAIN_REGEX, TRANSPORTS, Box, Item, Reading, merged
+from .effect_rules import AFTER, BEFORE, BOTH, PLAIN_REGEX, TRANSPORTS, Box, Item, Reading, merged
 from .effect_space import (
     ADDRESS,
     ALWAYS,
@@ -46,7 +47,6 @@ from .effect_space import (
 
 __all__ = ["AccessChange", "EffectTooComplex", "effect"]
 
-BOTH = BEFORE | AFTER
 NOBODY = -1
 ANY_RELATION = frozenset({"same", "member", "none"})
 """How the database's name relates to the user: its own name; a role (not itself) that the user is a member of; neither."""
@@ -103,7 +103,7 @@ def effect(
         raise EffectTooComplex(
             "the difference depends on several hundred undecidable conditions at once; give the list of roles"
         ) from problem
-    return tuple(_change(reading, items, piece) for piece in sorted(pieces, key=lambda piece: _order(reading, piece)))
+    return tuple(_change(reading, items, piece) for piece in sorted(pieces, key=_Order(reading)))
 
 
 # --- what has to be looked at ------------------------------------------------------------------------------------------
@@ -115,11 +115,37 @@ def _relevant(reading: Reading, items: list[Item]) -> list[Box]:
     hulls = [_Hull([box for box in boxes if box.replication == replication]) for replication in (False, True)]
     if not boxes:
         return []
+    far = _Far(reading, hulls)
     for item in items:
-        if item.sides == BOTH:
+        if item.sides == BOTH and not far.away(item):
             boxes += [box for box in reading.boxes(item) if hulls[box.replication].meets(box)]
     boxes.sort(key=lambda box: box.item.position)
     return boxes
+
+
+class _Far:
+    """Common rules whose names alone say that they meet no uncommon rule; columns that repeat are looked at once."""
+
+    def __init__(self, reading: Reading, hulls: list[_Hull]) -> None:
+        self._reading = reading
+        self._hulls = hulls
+        self._databases: dict[model.Field, bool] = {}
+        self._users: dict[model.Field, bool] = {}
+
+    def away(self, item: Item) -> bool:
+        """Whether no box of a common item can meet a hull."""
+        rule = t.cast(model.Rule, item.before)
+        far = self._databases.get(rule.databases)
+        if far is None:
+            names, words = self._reading.column(DATABASE, rule.databases)
+            far = self._databases[rule.databases] = not words and not self._hulls[False].holds_database(names)
+        if far:
+            return True
+        far = self._users.get(rule.users)
+        if far is None:
+            names = self._reading.column(USER, rule.users)[0]
+            far = self._users[rule.users] = not any(hull.holds_user(names) for hull in self._hulls)
+        return far
 
 
 class _Hull:
@@ -139,13 +165,20 @@ class _Hull:
             return None
         return {name for names in sets for name in names.over}
 
+    def holds_database(self, names: NameSet) -> bool:
+        """Whether a set of databases may share a name with an uncommon rule."""
+        return self._databases is None or names.default != NEVER or not self._databases.isdisjoint(names.over)
+
+    def holds_user(self, names: NameSet) -> bool:
+        """Likewise for users."""
+        return self._users is None or names.default != NEVER or not self._users.isdisjoint(names.over)
+
     def meets(self, box: Box) -> bool:
         """Whether ``box`` may share a point with an uncommon rule."""
         if box.transports.isdisjoint(self._transports):
             return False
-        for names, some in ((box.databases, self._databases), (box.users, self._users)):
-            if some is not None and names.default == NEVER and some.isdisjoint(names.over):
-                return False
+        if not self.holds_database(box.databases) or not self.holds_user(box.users):
+            return False
         for low, high in box.spans:
             at = bisect.bisect_right(self._lows, high) - 1
             if at >= 0 and self._highs[at] >= low:
@@ -420,7 +453,13 @@ class _Solver:
             if name in grid.full:
                 continue
             for user in sorted(grid.cells[name]):
-                emit(self._cell(grid, name, user, tie), _one(name), _one(user))
+                lone = grid.lone(name, user)
+                if lone is None:
+                    emit(self._cell(grid, name, user, tie), _one(name), _one(user))
+                elif lone.item.sides != BOTH:
+                    pair = (lone.item.position, NOBODY) if lone.item.sides == BEFORE else (NOBODY, lone.item.position)
+                    places: AddressSet = tuple([(low, high, ALWAYS) for low, high in lone.spans])
+                    pieces.append(Piece(*pair, replication, places, transports, relation, only(name), only(user)))
         for name in sorted(grid.full):
             listed = sorted(grid.cells.get(name, set()) | grid.wild_users)
             for user in listed:
@@ -615,6 +654,17 @@ class _Grid:
                     self._boxes.setdefault((database, user), []).append(box)
         self._changed = {key for key, some in self._boxes.items() if any(box.item.sides != BOTH for box in some)}
 
+        self._narrow = all(None not in key for key in self._boxes)
+
+    def lone(self, database: str, user: str) -> Box | None:
+        """The box of a cell that a single rule reaches, where it matches these names and its addresses without a condition."""
+        some = self._boxes[database, user] if self._narrow else ()
+        if len(some) != 1:
+            return None
+        box = some[0]
+        plain = box.condition == ALWAYS and box.databases.over[database] == ALWAYS and box.users.over[user] == ALWAYS
+        return box if plain and len(box.spans) == 1 else None
+
     @staticmethod
     def _keys(names: NameSet) -> list[str | None]:
         return [*names.over, *([None] if names.default != NEVER else [])]
@@ -675,7 +725,11 @@ def _single(names: NameSet) -> str | None:
 
 
 def _one(name: str) -> t.Callable[[Node], NameSet]:
-    return lambda node: NameSet(NEVER, {name: node})
+    return lambda node: only(name) if node == ALWAYS else NameSet(NEVER, {name: node})
+
+
+only = functools.lru_cache(maxsize=4096)(Names.only)
+"""The set of one name."""
 
 
 def _classes(boxes: list[Box]) -> list[frozenset[str]]:
@@ -692,22 +746,42 @@ def _classes(boxes: list[Box]) -> list[frozenset[str]]:
 # --- results -----------------------------------------------------------------------------------------------------------
 
 
-def _order(reading: Reading, piece: Piece) -> t.Tuple[t.Any, ...]:
-    decided = sorted(position for position in (piece.before, piece.after) if position != NOBODY)
-    transports = [TRANSPORTS.index(transport) for transport in sorted(piece.transports, key=TRANSPORTS.index)]
-    names = [_names_key(reading, names) for names in (piece.databases, piece.users)]
-    return (decided[0], piece.replication, names, transports, sorted(piece.relation), piece.addresses, decided)
+class _Order:
+    """How pieces are sorted: by the rule that decides first, then by what they are about. Sets of names repeat: each is looked at once."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._space = reading.space
+        self._names: dict[NameSet, t.Tuple[t.Any, ...]] = {}
+        self._transports: dict[frozenset[str], list[int]] = {}
+
+    def __call__(self, piece: Piece) -> t.Tuple[t.Any, ...]:
+        decided = [max(piece.before, piece.after)] if NOBODY in (piece.before, piece.after) else sorted((piece.before, piece.after))
+        transports = self._transports.get(piece.transports)
+        if transports is None:
+            transports = self._transports[piece.transports] = [at for at, name in enumerate(TRANSPORTS) if name in piece.transports]
+        names = (self._key(piece.databases), self._key(piece.users))
+        return (decided[0], piece.replication, names, transports, sorted(piece.relation), piece.addresses, decided)
+
+    def _key(self, names: NameSet) -> t.Tuple[t.Any, ...]:
+        found = self._names.get(names)
+        if found is None:
+            found = self._names[names] = (len(self._space.cubes(names.default)), sorted(names.over.items()))
+        return found
 
 
-def _names_key(reading: Reading, names: NameSet) -> t.Tuple[t.Any, ...]:
-    return (len(reading.space.cubes(names.default)), sorted(names.over.items()))
+_NO_ENTRY = Answer("no_entry")
 
 
 def _answer(item: Item | None, rule: model.Rule | None) -> Answer:
     if item is None or rule is None:
-        return Answer("no_entry")
+        return _NO_ENTRY
     method, options = item.outcome
     return Answer(method, options, rule.file, rule.line, rule.number)
+
+
+@functools.lru_cache(maxsize=16)
+def _in_order(transports: frozenset[str]) -> tuple[str, ...]:
+    return tuple([transport for transport in TRANSPORTS if transport in transports])
 
 
 def _change(reading: Reading, items: list[Item], piece: Piece) -> AccessChange:
@@ -715,7 +789,7 @@ def _change(reading: Reading, items: list[Item], piece: Piece) -> AccessChange:
     two = None if piece.after == NOBODY else items[piece.after]
     space = reading.space
     return AccessChange(
-        transports=tuple(transport for transport in TRANSPORTS if transport in piece.transports),
+        transports=_in_order(piece.transports),
         replication=piece.replication,
         databases=None if piece.replication else describe_names(space, piece.databases),
         users=describe_names(space, piece.users),

@@ -50,6 +50,7 @@ TYPE_TRANSPORTS: dict[str, frozenset[str]] = {
     "hostnogssenc": frozenset({"tcp", "tls"}),
 }
 BEFORE, AFTER = 1, 2
+BOTH = BEFORE | AFTER
 MAX_NAME_BYTES = 63
 PLAIN_REGEX = re.compile(r"/\^[A-Za-z0-9_-]*\$?")
 """Expressions that say what a name begins with, or the whole name: these we understand without asking about names."""
@@ -110,6 +111,8 @@ def outcome(rule: model.Rule) -> Outcome:
     """What a client meets: the method with the options that matter. A reject rule's options change nothing."""
     if rule.method == "reject":
         return "rejected", ()
+    if not rule.options and not rule.given_options:
+        return rule.method, ()
     chosen = dict(rule.options)
     if not chosen.get("map", "x"):
         del chosen["map"]  # an empty map is no map (reference 6.3)
@@ -143,26 +146,32 @@ def merged(before: t.Sequence[model.Rule], after: t.Sequence[model.Rule]) -> lis
     """
     first = 0
     limit = min(len(before), len(after))
-    keys_before, keys_after = [_key(rule) for rule in before], [_key(rule) for rule in after]
-    while first < limit and keys_before[first] == keys_after[first]:
+    while first < limit and _equal(before[first], after[first]):
         first += 1
     last = 0
-    while last < limit - first and keys_before[-1 - last] == keys_after[-1 - last]:
+    while last < limit - first and _equal(before[-1 - last], after[-1 - last]):
         last += 1
-    pairs = [(at, at) for at in range(first)]
-    pairs += _common(keys_before, keys_after, first, last)
+    items = [Item(at, BOTH, before[at], after[at], outcome(before[at])) for at in range(first)]
+    pairs = _common(before, after, first, last)
     pairs += [(len(before) - at, len(after) - at) for at in range(last, 0, -1)]
-    return _weave(before, after, pairs)
+    return _weave(items, before, after, pairs)
 
 
-def _common(keys_before: list[t.Any], keys_after: list[t.Any], first: int, last: int) -> list[tuple[int, int]]:
+def _equal(one: model.Rule, two: model.Rule) -> bool:
+    """Whether two rules are about the same clients and say the same; what differs may be their places."""
+    return one is two or one[:7] == two[:7] or _key(one) == _key(two)
+
+
+def _common(before: t.Sequence[model.Rule], after: t.Sequence[model.Rule], first: int, last: int) -> list[tuple[int, int]]:
+    """Pairs of equal rules in equal order, but for the first and last rules, which are known to be equal."""
     places: dict[t.Any, list[int]] = {}
-    for at in range(len(keys_after) - last - 1, first - 1, -1):
-        places.setdefault(keys_after[at], []).append(at)
+    for at in range(len(after) - last - 1, first - 1, -1):
+        places.setdefault(_key(after[at]), []).append(at)
     partner: list[tuple[int, int]] = []
-    for at in range(first, len(keys_before) - last):
-        if places.get(keys_before[at]):
-            partner.append((at, places[keys_before[at]].pop()))
+    for at in range(first, len(before) - last):
+        there = places.get(_key(before[at]))
+        if there:
+            partner.append((at, there.pop()))
     tails: list[int] = []
     tail_index: list[int] = []
     previous: list[int] = []
@@ -182,9 +191,9 @@ def _common(keys_before: list[t.Any], keys_after: list[t.Any], first: int, last:
     return chain[::-1]
 
 
-def _weave(before: t.Sequence[model.Rule], after: t.Sequence[model.Rule], pairs: list[tuple[int, int]]) -> list[Item]:
-    items: list[Item] = []
-    one = two = 0
+def _weave(items: list[Item], before: t.Sequence[model.Rule], after: t.Sequence[model.Rule], pairs: list[tuple[int, int]]) -> list[Item]:
+    """The rest of the sequence, behind the first items, which both lists begin with."""
+    one = two = len(items)
     for stop_one, stop_two in [*pairs, (len(before), len(after))]:
         # in turns, so that what replaces a rule stands beside it and little is open at a time
         for first, second in itertools.zip_longest(before[one:stop_one], after[two:stop_two]):
@@ -193,7 +202,7 @@ def _weave(before: t.Sequence[model.Rule], after: t.Sequence[model.Rule], pairs:
             if second is not None:
                 items.append(Item(len(items), AFTER, None, second, outcome(second)))
         if stop_one < len(before) and stop_two < len(after):
-            items.append(Item(len(items), BEFORE | AFTER, before[stop_one], after[stop_two], outcome(before[stop_one])))
+            items.append(Item(len(items), BOTH, before[stop_one], after[stop_two], outcome(before[stop_one])))
         one, two = stop_one + 1, stop_two + 1
     return items
 
@@ -251,8 +260,8 @@ class Reading:
         spans, condition = self._address(rule.address)
         if not transports or not spans:
             return []
-        users = self._column(USER, rule.users)[0]
-        databases, words = self._column(DATABASE, rule.databases)
+        users = self.column(USER, rule.users)[0]
+        databases, words = self.column(DATABASE, rule.databases)
         found: list[Box] = []
         if databases.default != NEVER or databases.over:
             found.append(Box(item, transports, False, databases, users, "", spans, condition))
@@ -268,7 +277,8 @@ class Reading:
                 found.append(Box(item, transports, False, EVERY_NAME, users, word, spans, condition))
         return [box for box in found if box.users.default != NEVER or box.users.over]
 
-    def _column(self, axis: int, field: model.Field) -> tuple[NameSet, frozenset[str]]:
+    def column(self, axis: int, field: model.Field) -> tuple[NameSet, frozenset[str]]:
+        """The names of a column, and its words that are no names (``sameuser``, ``samerole``, ``replication``)."""
         key = (axis, field)
         found = self._columns.get(key)
         if found is None:

@@ -17,6 +17,7 @@ names. An address set is a sorted tuple of spans ``(low, high, function)`` on on
 from __future__ import annotations
 
 import ipaddress
+import socket
 import typing as t
 
 from . import errors
@@ -400,6 +401,9 @@ def matches_pattern(low: int, high: int, wanted: t.Sequence[tuple[int, int]], un
 
 def ranges_text(low: int, high: int) -> list[str]:
     """A span of the address line as CIDR blocks, or as ``first-last`` where that is shorter than four blocks."""
+    size = high - low + 1
+    if high <= V4_LAST and not size & (size - 1) and not low & (size - 1):  # one IPv4 network, as most are
+        return [f"{socket.inet_ntoa(low.to_bytes(4, 'big'))}/{33 - size.bit_length()}"]
     kind: t.Callable[[int], ipaddress.IPv4Address | ipaddress.IPv6Address]
     kind, base = (ipaddress.IPv4Address, 0) if high <= V4_LAST else (ipaddress.IPv6Address, V6_FIRST)
     bits = 32 if base == 0 else 128

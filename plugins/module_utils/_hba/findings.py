@@ -16,8 +16,8 @@ import re
 import typing as t
 
 from . import findings_access, findings_rule, lexer, model
-from .coverage import Coverage, Verdict
-from .findings_base import Finding, Judge, listed, place
+from .coverage import UNTOUCHED, Coverage, Verdict, spans_of
+from .findings_base import Finding, Judge, is_loopback, listed, place, world_families
 from .roles import Memberships
 
 __all__ = ["CODES", "Finding", "findings"]
@@ -55,21 +55,26 @@ def findings(
     coverage = Coverage(rules, server, memberships)
     judge = Judge(server, coverage, memberships, _superusers(roles), CODES)
     seen: dict[t.Tuple[t.Any, ...], int] = {}
+    wide: list[model.Rule] = []
     for index, rule in enumerate(rules):
-        verdict = coverage.judge(rule)
+        reach = spans_of(rule.address)
+        verdict = coverage.judge(rule, reach)
         judge.rule = rule
         judge.verdict = verdict
+        judge.loopback, judge.families = is_loopback(rule, reach), world_families(rule, reach)
+        if judge.loopback or judge.families:
+            wide.append(rule)
         earlier = seen.setdefault(_same(rule), index)
         if earlier != index:
             _duplicate(judge, rules[earlier])
         elif verdict.dead:
             _shadowed(judge, rules, verdict)
-        else:
+        elif verdict is not UNTOUCHED:
             _partly(judge, verdict)
         findings_rule.check(judge)
         findings_access.check(judge)
-        coverage.add(index)
-    findings_access.check_families(judge, rules)
+        coverage.add(index, reach)
+    findings_access.check_families(judge, wide)
     _replication(judge, rules)
     found = judge.found + [_line_error(error) for error in errors]
     for name, text in (texts or {}).items():
@@ -82,9 +87,8 @@ def _superusers(roles: t.Sequence[model.Role] | None) -> tuple[str, ...]:
 
 
 def _order(rules: t.Sequence[model.Rule], errors: t.Sequence[model.LineError]) -> t.Callable[[Finding], t.Tuple[t.Any, ...]]:
-    files: dict[str, int] = {}
-    for file in [rule.file for rule in rules] + [error.file for error in errors]:
-        files.setdefault(file, len(files))
+    names = dict.fromkeys([*[rule.file for rule in rules], *[error.file for error in errors]])
+    files = {file: number for number, file in enumerate(names)}
     return lambda finding: (files.get(finding.file, len(files)), finding.line, finding.code, finding.reason)
 
 
@@ -93,7 +97,13 @@ def _same(rule: model.Rule) -> t.Tuple[t.Any, ...]:
     if rule.address is not None:
         at = rule.address
         where = (at.kind, at.family, at.value & at.mask, at.mask) if at.kind == "network" else (at.kind, at.text.lower())
-    return (rule.type, frozenset(rule.databases), frozenset(rule.users), where)
+    return (rule.type, _set_of(rule.databases), _set_of(rule.users), where)
+
+
+def _set_of(field: model.Field) -> t.Hashable:
+    """A comparable value for the set of a field's tokens: itself where it is one token."""
+    tokens = field if len(field) == 1 else frozenset(field)
+    return tokens if len(tokens) != 1 else next(iter(tokens))
 
 
 def _duplicate(judge: Judge, earlier: model.Rule) -> None:

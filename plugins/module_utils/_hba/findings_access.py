@@ -12,7 +12,7 @@ import typing as t
 
 from .coverage import EVERYWHERE, spans_of
 from .effect_rules import TYPE_TRANSPORTS
-from .findings_base import Judge, is_loopback, is_world, listed, world_families
+from .findings_base import Judge, is_loopback, listed, world_families
 from .model import Rule, Token
 
 CODES: dict[str, str] = {
@@ -42,12 +42,13 @@ def check(judge: Judge) -> None:
     rule = judge.rule
     if rule.method == "reject" or judge.verdict.dead:
         return
-    _method(judge)
     if rule.method == "trust":
         _trust(judge)
-    if not is_loopback(rule):
+    elif rule.method != "scram-sha-256":
+        _method(judge)
+    if not judge.loopback:
         _transport(judge)
-        if is_world(rule):
+        if judge.families:
             _world(judge)
     if rule.address is not None and rule.address.kind == "samenet":
         judge.add(
@@ -82,7 +83,7 @@ def _method(judge: Judge) -> None:
             "Move to another method before that upgrade.",
             "warning" if major >= 18 else None,
         )
-    elif rule.method == "ident" and not is_loopback(rule):
+    elif rule.method == "ident" and not judge.loopback:
         judge.add(
             "ident-network",
             "ident believes what the client's own host says about its users.",
@@ -94,7 +95,7 @@ def _trust(judge: Judge) -> None:
     rule = judge.rule
     if dict(rule.options).get("clientcert") == "verify-full":
         return  # a certificate for the very user is asked for
-    if rule.address is None or is_loopback(rule):
+    if rule.address is None or judge.loopback:
         judge.add(
             "trust-local",
             "Anybody with an account on the server's host becomes any of these users without a password.",
@@ -162,12 +163,16 @@ def _reaches(judge: Judge, name: str) -> bool:
 
 
 def check_families(judge: Judge, rules: t.Sequence[Rule]) -> None:
-    """All of IPv4 admitted but none of IPv6 for the same clients, or the reverse; likewise for refusing rules and loopback."""
+    """All of IPv4 admitted but none of IPv6 for the same clients, or the reverse; likewise for refusing rules and loopback.
+
+    ``rules`` are those that admit or refuse a family whole, or loopback.
+    """
     groups: dict[t.Tuple[t.Any, ...], dict[int, Rule]] = {}
     for rule in rules:
-        whole = world_families(rule)
+        reach = spans_of(rule.address)
+        whole = world_families(rule, reach)
         kind = "world"
-        if not whole and rule.address is not None and rule.address.kind == "network" and is_loopback(rule):
+        if not whole and rule.address is not None and rule.address.kind == "network" and is_loopback(rule, reach):
             whole, kind = (rule.address.family or 4,), "loopback"
         for family in whole:
             groups.setdefault((kind, rule.type, rule.method == "reject", rule.databases, rule.users), {}).setdefault(family, rule)

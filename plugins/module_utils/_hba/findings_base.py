@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import typing as t
 
-from .coverage import EVERYWHERE, Coverage, Verdict, spans_of
+from .coverage import EVERYWHERE, Coverage, Reach, Verdict
 from .effect_space import V4_LAST, V6_FIRST
-from .model import Rule, Server
+from .model import Rule, Server, Token
 from .roles import Memberships
 
 LOOPBACK = ((127 << 24, (128 << 24) - 1), (V6_FIRST + 1, V6_FIRST + 1))
@@ -47,6 +47,12 @@ class Judge:
         self.found: list[Finding] = []
         self.rule = Rule("", (), (), None, "")
         self.verdict = Verdict()
+        self.loopback = False
+        """Whether only clients on the server's own host match the rule."""
+        self.families: tuple[int, ...] = ()
+        """The address families that the rule admits whole."""
+        self.quiet: set[tuple[str, Token]] = set()
+        """Names, with what they name, about which there is nothing to say."""
         self._codes = codes
 
     def add(self, code: str, reason: str, remedy: str, severity: str | None = None) -> None:
@@ -66,29 +72,23 @@ def listed(names: t.Sequence[str]) -> str:
     return shown if len(names) <= PRIVATE_SHOWN else f"{shown} and {len(names) - PRIVATE_SHOWN} more"
 
 
-def is_loopback(rule: Rule) -> bool:
-    """Whether only clients on the server's own host match: the socket and loopback addresses."""
-    if rule.address is None:
+def is_loopback(rule: Rule, reach: Reach) -> bool:
+    """Whether only clients on the server's own host match: the socket and loopback addresses. ``reach`` is ``spans_of`` the address."""
+    address = rule.address
+    if address is None:
         return True
-    if rule.address.kind != "network":
-        return rule.address.kind == "samehost" or rule.address.text in ("localhost", "127.0.0.1")
-    spans, special = spans_of(rule.address)
-    return not special and all(any(low <= first and last <= high for low, high in LOOPBACK) for first, last in spans)
+    if address.kind != "network":
+        return address.kind == "samehost" or address.text in ("localhost", "127.0.0.1")
+    spans, special = reach
+    first, last = spans[0]
+    if special or last < LOOPBACK[0][0] or (first > LOOPBACK[0][1] and last < LOOPBACK[1][0]):
+        return False  # most networks, soon
+    return all(any(low <= first and last <= high for low, high in LOOPBACK) for first, last in spans)
 
 
-def is_world(rule: Rule) -> bool:
-    """Whether every IPv4 or every IPv6 client matches."""
-    if rule.address is None:
-        return False
-    spans, special = spans_of(rule.address)
-    return not special and any(span in EVERYWHERE for span in spans)
-
-
-def world_families(rule: Rule) -> tuple[int, ...]:
-    """The address families that a rule admits whole."""
-    if rule.address is None:
-        return ()
-    spans, special = spans_of(rule.address)
-    if special:
+def world_families(rule: Rule, reach: Reach) -> tuple[int, ...]:
+    """The address families that a rule admits whole; ``reach`` as above."""
+    spans, special = reach
+    if special or rule.address is None or (EVERYWHERE[0] not in spans and EVERYWHERE[1] not in spans):
         return ()
     return tuple(4 if high == V4_LAST else 6 for low, high in spans if (low, high) in EVERYWHERE)

@@ -49,8 +49,12 @@ def check(judge: Judge) -> None:
         judge.add("never-matches", "hostgssenc never matches on a server built without GSSAPI.", "Remove the rule.")
     for noun, tokens in (("database", rule.databases), ("user", rule.users)):
         for token in tokens:
-            if token != ALL:
-                _name(judge, noun, token)
+            if (noun, token) not in judge.quiet:
+                before = len(judge.found)
+                if token != ALL:
+                    _name(judge, noun, token)
+                if len(judge.found) == before:  # it depends on the name alone
+                    judge.quiet.add((noun, token))
     if rule.address is not None:
         if rule.address.kind == "network":
             _network(judge, rule.address)
@@ -132,8 +136,7 @@ def _regex(judge: Judge, noun: str, text: str) -> None:
 
 def _network(judge: Judge, where: Address) -> None:
     bits = 32 if where.family == 4 else 128
-    full = (1 << bits) - 1
-    wild = full ^ where.mask
+    wild = ((1 << bits) - 1) ^ where.mask
     if wild & (wild + 1):
         if not (where.mask & (where.mask + 1)):
             judge.add(

@@ -15,6 +15,7 @@ Nothing here fails: any bytes give lines, and a line that breaks a limit carries
 
 from __future__ import annotations
 
+import itertools
 import re
 import typing as t
 from functools import lru_cache
@@ -75,14 +76,43 @@ def _long_limits(server: Server) -> bool:
 
 
 def logical_lines(raw: bytes, server: Server) -> list[LogicalLine]:
-    """Split a file into logical lines; their spans cover every byte of ``raw``, in order and without overlap."""
-    limit = chunk_limit(server)
+    """Split a file into logical lines; their spans cover every byte of ``raw``, in order and without overlap.
+
+    The list may be shared with other callers: nobody changes it. A file is split for its document, for its rules and for what findings
+    look up, before and after an edit.
+    """
+    return _of_long(raw, server.major, chunk_limit(server)) if len(raw) > 4096 else _logical_lines(raw, server.major, chunk_limit(server))
+
+
+def _logical_lines(raw: bytes, major: int, limit: int | None) -> list[LogicalLine]:
     if b"\0" in raw:
         return _nul_glues(raw) if limit is None else _nul_hides_rest(raw, limit)
-    physical = _chunks(raw, limit)
-    if server.major < 14 or b"\\" not in raw:
+    physical = _plain_chunks(raw, limit) or _chunks(raw, limit)
+    if major < 14 or b"\\" not in raw:
         return physical
     return _join_continuations(physical)
+
+
+_of_long = lru_cache(maxsize=4)(_logical_lines)
+
+
+def _plain_chunks(raw: bytes, limit: int | None) -> list[LogicalLine]:
+    """:func:`_chunks` for most files: ASCII, and no line over the limit; empty for the others."""
+    if not raw.isascii():
+        return []
+    texts = raw.decode("ascii").split("\n")
+    if not texts[-1]:
+        texts.pop()
+    sizes = [len(text) + 1 for text in texts]
+    if limit is not None and max(sizes, default=0) >= limit:
+        return []
+    ends = list(itertools.accumulate(sizes))
+    if ends and not raw.endswith(b"\n"):
+        ends[-1] -= 1
+    if b"\r" in raw:
+        texts = [text.rstrip("\r") for text in texts]
+    numbers = range(1, len(texts) + 1)
+    return list(map(LogicalLine, texts, numbers, numbers, [0, *ends[:-1]], ends))
 
 
 def _chunks(raw: bytes, limit: int | None) -> list[LogicalLine]:
@@ -254,15 +284,15 @@ def _fast(text: str, major: int) -> tuple[Field, ...] | None:
         text = text[:comment]
     if not text.isascii() or _UNSPLITTABLE.search(text) is not None or (major >= 19 and "\r" in text):
         return None
-    return tuple([field for word in text.split() if (field := _word(word))])
+    return tuple([field for part in text.split() if (field := word(part))])
 
 
 @lru_cache(maxsize=65536)
-def _word(word: str) -> Field:
+def word(text: str) -> Field:
     """The field that a word without quotes, comments and blanks is; empty for one of commas only."""
-    if "," not in word:
-        return (Token(word),)
-    return tuple([Token(part) for part in word.split(",") if part])
+    if "," not in text:
+        return (Token(text),)
+    return tuple([Token(part) for part in text.split(",") if part])
 
 
 class _Scanner:

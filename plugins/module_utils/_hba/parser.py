@@ -10,12 +10,14 @@ Source: ``parse_hba_line`` in PostgreSQL's ``src/backend/libpq/hba.c``, majors 1
 
 from __future__ import annotations
 
+import re
 import typing as t
 from functools import lru_cache
 
 from . import catalog
-from .address import DEFAULT_INTERFACES, Numeric, Resolver, network, numeric, numeric_or_localhost, prefix_mask
+from .address import DEFAULT_INTERFACES, V4, V4_MASKS, Numeric, Resolver, network, numeric, numeric_or_localhost, plain_network, prefix_mask
 from .errors import Refused
+from .lexer import Scan, scan, token_limit, word
 from .model import Address, Field, LineError, Row, Rule, Server
 
 
@@ -82,6 +84,101 @@ def parse_fields(fields: t.Sequence[Field], server: Server, place: Place = _NO_P
         hint,
         raw,
     )
+
+
+class Line:
+    """A logical line's text as it is read: its fields and, when it is asked for, its rule. A file is read before and after an edit, and
+    most lines are the same; a line that is about to be written is read before it is (``render.checked``) and again with its file."""
+
+    __slots__ = ("_lines", "_placed", "_scan", "text")
+
+    def __init__(self, text: str, lines: LineReader) -> None:
+        self.text = text
+        self._lines = lines
+        self._scan: Scan | None = None
+        self._placed: Rule | bool = True
+        """The rule, at the place where it was seen last; True as long as nobody has looked, False when there is none to keep."""
+
+    def scan(self) -> Scan:
+        """Its fields, and the tokenizer's error."""
+        found = self._scan
+        if found is None:
+            found = self._scan = scan(self.text, self._lines.server)
+        return found
+
+    def rule(self, file: str = "", line: int = 0, last_line: int = 0, number: int = 1) -> Rule | None:
+        """What :func:`parse_fields` makes of the line whatever the host; None when it is no rule, or when that may depend on the host or
+        on other files (a RADIUS server's name, a zone, an ``@file``): then the caller has to parse it."""
+        known = self._placed
+        if known is True:
+            known = self._placed = self._lines.plain_rule(self.text, file, line, last_line, number) or self._parse()
+        if known is False or known is True:
+            return None
+        if known.line != line or known.number != number or known.last_line != last_line or known.file != file:
+            shown = None if known.number is None else number  # a row with a warning has none
+            known = self._placed = Rule._make((*known[:7], file, line, last_line, shown, known.warning, known.hint, self.text))
+        return known
+
+    def _parse(self) -> Rule | bool:
+        text = self.text
+        fields, error = self.scan()
+        if not fields or error is not None or "@" in text or "%" in text or "radius" in text:
+            return False
+        row = parse_fields(fields, self._lines.server, Place(raw=text))
+        return row if isinstance(row, Rule) else False
+
+
+_PLAIN_LINE = re.compile("[A-Za-z0-9_.:/ \t-]+")
+"""Nothing quoted, listed, included, commented or joined; and no expression where a slash begins no word."""
+_KEPT = 65536
+
+
+class LineReader:
+    """Lines as one server reads them, each text once."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self._known: dict[str, Line] = {}
+        self._methods: dict[tuple[str, str], Rule | None] = {}
+        limit = token_limit(server)
+        self._longest = 2000 if limit is None else min(2000, limit)
+
+    def __call__(self, text: str) -> Line:
+        """The line of a text; it is kept, until there are very many."""
+        found = self._known.get(text)
+        if found is None:
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            found = self._known[text] = Line(text, self)
+        return found
+
+    def plain_rule(self, text: str, file: str, line: int, last_line: int, number: int) -> Rule | None:
+        """The rule of a line of five plain words, as most lines are; None for the others, which are to be parsed."""
+        words = text.split()
+        if len(words) != 5 or len(text) >= self._longest or _PLAIN_LINE.fullmatch(text) is None or " /" in text or "\t/" in text:
+            return None
+        kind, database, user, where, method = words
+        key = (kind, method)
+        if key not in self._methods:
+            self._methods[key] = self._pattern(kind, method)
+        pattern = self._methods[key]
+        address = _host_or_network(where, DEFAULT_INTERFACES) if pattern is not None else None
+        if pattern is None or not isinstance(address, Address) or where in catalog.ADDRESS_KEYWORDS:
+            return None
+        shown, method = (None if pattern.number is None else number), pattern.method
+        columns = (kind, word(database), word(user), address, method, (), (), file, line, last_line, shown, pattern.warning)
+        return Rule._make((*columns, pattern.hint, text))
+
+    def _pattern(self, kind: str, method: str) -> Rule | None:
+        """A rule of this type and method; None when a line of five words with them is not accepted, or needs more."""
+        if kind == "local" or method in _HAS_REQUIREMENTS:
+            return None
+        row = parse_fields([word(text) for text in (kind, "a", "a", "10.0.0.0/8", method)], self.server)
+        return row if isinstance(row, Rule) else None
+
+
+line_reader = lru_cache(maxsize=8)(LineReader)
+"""A server → its :class:`LineReader`."""
 
 
 _HAS_REQUIREMENTS = frozenset({"ldap", "radius", "oauth", "cert", "gss", "sspi"})
@@ -178,6 +275,11 @@ def _address(fields: t.Sequence[Field], host: Host) -> tuple[Address, int]:
 def _host_or_network(text: str, interfaces: frozenset[str]) -> Address | Numeric | str:
     """What the column says: a name or CIDR network, an address that needs a mask column, or the server's error."""
     left, slash, prefix = text.partition("/")
+    mask = V4_MASKS.get(prefix)
+    if mask is not None and V4.fullmatch(left) is not None:
+        found = plain_network(left, mask)
+        if found is not None:
+            return found
     address = numeric(left, interfaces)
     if address is None:
         if slash:
@@ -185,10 +287,10 @@ def _host_or_network(text: str, interfaces: frozenset[str]) -> Address | Numeric
         return Address("name", left)
     if not slash:
         return address
-    mask = prefix_mask(prefix, address.family)
-    if mask is None:
+    bits = prefix_mask(prefix, address.family)
+    if bits is None:
         return f'invalid CIDR mask in address "{text}"'
-    return network(address, mask)
+    return network(address, bits)
 
 
 def _netmask(fields: t.Sequence[Field], address: Numeric, host: Host) -> int:

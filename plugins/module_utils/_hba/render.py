@@ -18,9 +18,9 @@ from functools import lru_cache
 
 from . import catalog, comments
 from .errors import InvalidRule, NotRepresentable
-from .lexer import logical_lines, scan
+from .lexer import logical_lines
 from .model import Field, LineError, Rule, Server, Token, encode
-from .parser import Host, Place, parse_fields
+from .parser import Host, Place, line_reader, parse_fields
 
 if t.TYPE_CHECKING:
     from .spec import RuleSpec
@@ -137,12 +137,13 @@ def _method(spec: RuleSpec, server: Server) -> str:
 def checked(line: str, spec: RuleSpec, server: Server) -> Rule:
     """Read a line back and compare it with what was meant. Raises NotRepresentable and InvalidRule."""
     _check_one_line(line, server)
-    fields = scan(line, server)
-    if fields.error is not None:
-        raise NotRepresentable("rule", line, fields.error)
-    if not _same_fields(fields.fields, meant(spec)):
+    read = line_reader(server)(line)
+    fields, error = read.scan()
+    if error is not None:
+        raise NotRepresentable("rule", line, error)
+    if not _same_fields(fields, meant(spec)):
         raise NotRepresentable("rule", line, "the server would read other values than the ones given")
-    row = parse_fields(fields.fields, server, Place(raw=line), host=ANY_HOST)
+    row = read.rule() or parse_fields(fields, server, Place(raw=line), host=ANY_HOST)
     if isinstance(row, LineError):
         raise InvalidRule("rule", row.message)
     return row

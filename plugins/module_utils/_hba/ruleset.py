@@ -19,9 +19,9 @@ import os
 import typing as t
 
 from . import catalog
-from .lexer import LogicalLine, logical_lines, scan
+from .lexer import LogicalLine, logical_lines
 from .model import Field, LineError, Row, Rule, Server, Token, decode, encode
-from .parser import DEFAULT_HOST, Host, Place, parse_fields
+from .parser import DEFAULT_HOST, Host, Place, line_reader, parse_fields
 from .reader import DictReader, Reader
 
 _MAX_UNBOUNDED_DEPTH = 100
@@ -83,15 +83,21 @@ def load(path: str, reader: Reader, server: Server, host: Host = DEFAULT_HOST) -
     Never raises for what files hold or for files that are missing.
     """
     with _collector_paused():
-        return _ruleset(read_lines(path, reader, server), path, server, host)
+        loader = _Loader(reader, server, host)
+        try:
+            loader.add_file(path, 0)
+        except _OpenFailed as failed:
+            unreadable = _unreadable(path, failed, server)
+            return Ruleset((), (), (LineError(unreadable, path),), False, unreadable)
+        return loader.ruleset(path)
 
 
 def parse_text(raw: bytes, server: Server, file: str = "pg_hba.conf", reader: Reader | None = None, host: Host = DEFAULT_HOST) -> Ruleset:
     """Read one text. What it includes is looked up through ``reader``; without one every inclusion is a missing file."""
-    lines = _Loader(DictReader({}) if reader is None else reader, server)
+    loader = _Loader(DictReader({}) if reader is None else reader, server, host)
     with _collector_paused():
-        lines.add_text(file, raw)
-        return _ruleset(lines.result(), file, server, host)
+        loader.add_text(file, raw)
+        return loader.ruleset(file)
 
 
 @contextlib.contextmanager
@@ -112,9 +118,13 @@ def read_lines(path: str, reader: Reader, server: Server, *, usermap: bool = Fal
     try:
         loader.add_file(path, 0)
     except _OpenFailed as failed:
-        what = "file" if server.major >= 16 else "usermap file" if usermap else "configuration file"
-        return Lines((), f'could not open {what} "{path}": {failed.reason}')
+        return Lines((), _unreadable(path, failed, server, usermap))
     return loader.result()
+
+
+def _unreadable(path: str, failed: _OpenFailed, server: Server, usermap: bool = False) -> str:
+    what = "file" if server.major >= 16 else "usermap file" if usermap else "configuration file"
+    return f'could not open {what} "{path}": {failed.reason}'
 
 
 def lines_of_text(raw: bytes, server: Server, file: str, reader: Reader | None = None) -> Lines:
@@ -122,26 +132,6 @@ def lines_of_text(raw: bytes, server: Server, file: str, reader: Reader | None =
     loader = _Loader(DictReader({}) if reader is None else reader, server)
     loader.add_text(file, raw)
     return loader.result()
-
-
-def _ruleset(lines: Lines, path: str, server: Server, host: Host) -> Ruleset:
-    if lines.unreadable is not None:
-        return Ruleset((), (), (LineError(lines.unreadable, path),), False, lines.unreadable)
-    rows: list[Row] = []
-    number = 1
-    for file, line, last_line, fields, raw, error in lines.lines:
-        if error is not None:
-            rows.append(LineError(error, file, line, raw=raw, last_line=last_line))
-            continue
-        row = parse_fields(fields, server, Place(file, line, last_line, raw), number, host)
-        if row.number is not None:
-            number += 1
-        rows.append(row)
-    rules = tuple([row for row in rows if isinstance(row, Rule)])
-    errors = tuple([row for row in rows if isinstance(row, LineError)])
-    if not rows:
-        errors = (LineError(f'configuration file "{path}" contains no entries', path),)
-    return Ruleset(tuple(rows), rules, errors, not errors, None, lines.files)
 
 
 # ------------------------------------------------------------------------------------------------------------------- file names
@@ -221,11 +211,15 @@ class _OpenFailed(Exception):
 
 
 class _Loader:
-    """Collects the lines of a file and of all that it includes."""
+    """Collects the lines of a file and of all that it includes; with a host their rows, as pg_hba.conf."""
 
-    def __init__(self, reader: Reader, server: Server) -> None:
+    def __init__(self, reader: Reader, server: Server, host: Host | None = None) -> None:
         self.reader = reader
         self.server = server
+        self.host = host
+        self.rows: list[Row] = []
+        self.number = 1
+        """The rule_number of the next rule."""
         self.includes = server.major >= catalog.INCLUDES_SINCE
         self.lines: list[AuthLine] = []
         self.contents: dict[str, bytes | OSError] = {}
@@ -237,6 +231,15 @@ class _Loader:
 
     def result(self) -> Lines:
         return Lines(tuple(self.lines), None, tuple(self.contents))
+
+    def ruleset(self, path: str) -> Ruleset:
+        """What the server makes of the rows."""
+        rows = tuple(self.rows)
+        rules = tuple([row for row in rows if isinstance(row, Rule)])
+        errors = tuple([row for row in rows if isinstance(row, LineError)])
+        if not rows:
+            errors = (LineError(f'configuration file "{path}" contains no entries', path),)
+        return Ruleset(rows, rules, errors, not errors, None, tuple(self.contents))
 
     def add_text(self, file: str, raw: bytes) -> None:
         """Lines of a main file whose text is at hand."""
@@ -251,7 +254,7 @@ class _Loader:
         raw = self._read(path, depth)
         if isinstance(raw, OSError):
             if self.server.major <= 13:
-                target.append(AuthLine(path, 1, 1, (), "", f'could not read file "{path}": {_reason(raw)}'))
+                self._take(AuthLine(path, 1, 1, (), "", f'could not read file "{path}": {_reason(raw)}'), target)
             return  # 14 and later only log it and go on with what they have: nothing
         self.open.append(path)
         try:
@@ -286,15 +289,24 @@ class _Loader:
         return content
 
     def _lines_of(self, file: str, raw: bytes, depth: int, target: list[AuthLine]) -> None:
-        server, includes = self.server, self.includes
+        server, includes, read = self.server, self.includes, line_reader(self.server)
+        rows = self.rows if self.host is not None and target is self.lines else None
         for logical in logical_lines(raw, server):
             text = logical.text
             if not text or (text[0] == "#" and logical.error is None):
                 continue
             if logical.error is not None:
-                target.append(_auth_line(file, logical, (), logical.error))
+                self._take(_auth_line(file, logical, (), logical.error), target)
                 continue
-            fields, error = scan(text, server)
+            line = read(text)
+            if rows is not None:
+                rule = line.rule(file, logical.line, logical.last_line, self.number)
+                if rule is not None:
+                    rows.append(rule)
+                    if rule.number is not None:
+                        self.number += 1
+                    continue
+            fields, error = line.scan()
             if "@" in text:
                 fields, error = self._expand(fields, error, file, depth)
             if includes and error is None and len(fields) == 2 and fields[0][0].text in catalog.INCLUDE_WORDS:
@@ -302,7 +314,21 @@ class _Loader:
                 if error is None:
                     continue
             if fields or error is not None:
-                target.append(_auth_line(file, logical, fields, error))
+                self._take(_auth_line(file, logical, fields, error), target)
+
+    def _take(self, line: AuthLine, target: list[AuthLine]) -> None:
+        """A line is read: it belongs to an ``@file``, to somebody who asked for lines, or it is a row."""
+        if self.host is None or target is not self.lines:
+            target.append(line)
+            return
+        file, number, last_line, fields, raw, error = line
+        if error is not None:
+            self.rows.append(LineError(error, file, number, raw=raw, last_line=last_line))
+            return
+        row = parse_fields(fields, self.server, Place(file, number, last_line, raw), self.number, self.host)
+        if row.number is not None:
+            self.number += 1
+        self.rows.append(row)
 
     # ------------------------------------------------------------------------------------------------------------ @files
 
