@@ -19,14 +19,17 @@ FIRST = ("engine", "cluster")
 """The long groups begin, so that none of them is left alone at the end."""
 
 
-@pytest.hookimpl(tryfirst=True)
+def group(item: pytest.Item) -> str:
+    """The group of a test: its target, or the group of targets that this one belongs to."""
+    target = item.path.relative_to(HERE).parts[0] if item.path.is_relative_to(HERE) else ""
+    return GROUPS.get(target, target)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Gives each test its group. Not in pytest_collection_modifyitems: there pytest-xdist looks for it, and it comes first."""
+    item.add_marker(pytest.mark.xdist_group(group(item)))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Gives each test its group, the long groups first."""
-
-    def group(item: pytest.Item) -> str:
-        target = item.path.relative_to(HERE).parts[0] if item.path.is_relative_to(HERE) else ""
-        return GROUPS.get(target, target)
-
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item)))
+    """The long groups first."""
     items.sort(key=lambda item: FIRST.index(group(item)) if group(item) in FIRST else len(FIRST))
