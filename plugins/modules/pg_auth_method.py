@@ -443,7 +443,8 @@ logins:
   type: list
   elements: dict
 access_changes:
-  description: For which clients the method changes, as M(pgops.access.pg_hba) returns it.
+  description:
+    - For which clients the method changes, as M(pgops.access.pg_hba) returns it. V(null), with a warning, when more than 100 rules change.
   returned: when O(state=migrated)
   type: list
   elements: dict

@@ -45,6 +45,7 @@ def main() -> None:
                     log.write(json.dumps([number, started, time.time(), server, client["user"], reason]) + "\n")
                     if STOP.exists():
                         return
+                    time.sleep(0.01 if number else 0)  # the first round is waited for; later ones leave the processors some time
             number += 1
 
 

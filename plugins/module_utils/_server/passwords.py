@@ -116,7 +116,7 @@ def check_may_store(connection: t.Any, names: t.Sequence[str]) -> None:
         connection,
         "select rolname::text, rolsuper, rolcreaterole, pg_is_in_recovery() from pg_catalog.pg_roles where rolname = current_user",
     )[0]
-    if standby:
+    if standby and names:
         raise Denied("this server is a standby, where no password can be stored: run the task on the primary")
     if superuser or not names:
         return

@@ -198,3 +198,15 @@ def test_a_session_that_is_open_stays(ready: Server) -> None:
         cursor.execute("select 1")
         assert cursor.fetchone() == (1,)
     connection.close()
+
+
+def test_many_rules_at_once(ready: Server) -> None:
+    """The engine's answer for hundreds of changed rules is not waited for; everything else is as ever."""
+    text = RULES + b"".join(b"host db%d modern 10.0.0.0/8 md5\n" % number for number in range(150))
+    path = rules(ready, text.replace(b"host all modern all md5\n", b""))
+    result = move(ready)
+    assert "failed" not in result, result.get("msg")
+    assert result["access_changes"] is None
+    assert [warning for warning in result["warnings"] if "150 rules change at once" in str(warning)], result["warnings"]
+    assert len(result["edits"]) == 150
+    assert path.read_bytes().count(b"scram-sha-256") == 150
