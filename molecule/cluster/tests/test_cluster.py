@@ -1,0 +1,177 @@
+# Copyright (c) 2026 The pgops.access developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A cluster under change and attack; the tests run in the order in which they stand, each begins with a whole cluster."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import cluster
+import pytest
+from cluster import MEMBERS, NOTE, ask, change_access, client, docker, eventually, leader, same_rules, superuser, whole
+
+OPEN = "host app app 172.30.243.100/32 scram-sha-256\nhost app app 172.30.243.110/32 scram-sha-256"
+CLOSED = "host app app 172.30.243.100/32 scram-sha-256"
+
+
+@pytest.fixture(autouse=True)
+def begin_whole() -> None:
+    """Every test leaves a cluster that mends itself."""
+    eventually("the cluster is whole", whole)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def role() -> None:
+    """A role and a table for the clients."""
+    session = superuser()
+    cursor = session.cursor()
+    cursor.execute("DROP TABLE IF EXISTS kept; CREATE TABLE kept (id int)")
+    cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = 'app'")
+    if cursor.fetchone() is None:
+        cursor.execute("CREATE ROLE app LOGIN PASSWORD %s", (cluster.APP_PASSWORD,))
+    cursor.execute("GRANT ALL ON kept TO app")
+    session.close()
+
+
+def refused(name: str) -> bool:
+    """Whether every member refuses a client for want of a rule."""
+    return all("no pg_hba.conf entry" in client(name, address) for address in MEMBERS.values())
+
+
+def test_external_writes_go_through_the_entry_point() -> None:
+    ask("INSERT INTO kept VALUES (1)")
+    assert ask("SELECT pg_is_in_recovery()") is False
+    assert ask("SELECT pg_is_in_recovery()", NOTE["read_only_port"]) is True
+    eventually("a replica has the row", lambda: ask("SELECT count(*) FROM kept", NOTE["read_only_port"]) == 1, 10)
+
+
+def test_defaults_are_durable() -> None:
+    assert ask("SHOW data_checksums") == "on"
+    assert ask("SHOW synchronous_standby_names").startswith("ANY 1")
+
+
+def test_through_the_entry_point_every_client_has_its_address(tmp_path: Path) -> None:
+    change_access(tmp_path, CLOSED)
+    assert refused("changed")
+    assert client("changed", cluster.ENTRY, NOTE["port"]) == f"app@{cluster.ENTRY}"
+    assert client("kept") == "app@172.30.243.100"
+
+
+@pytest.mark.parametrize("wanted", [OPEN, CLOSED], ids=["opened", "closed"])
+def test_access_changes_while_the_leader_is_killed(tmp_path: Path, wanted: str) -> None:
+    with cluster.Knocking("kept") as knocking:
+        victim = leader()
+        begin = time.monotonic()
+        # The change is under way when the leader dies: the playbook needs about a second to begin.
+        killer = threading.Timer(1.0, cluster.kill, [victim])
+        killer.start()
+        change_access(tmp_path, wanted)
+        killer.join(10)
+        eventually("every member has the same rules", same_rules, 60)
+        eventually("the cluster is whole", whole)
+        time.sleep(2)
+        end = time.monotonic()
+    if wanted == OPEN:
+        assert client("changed") == "app@172.30.243.110"
+    else:
+        assert refused("changed")
+    # Who kept the right was never refused for want of it, and is served again.
+    answers = [answer for moment, answer in knocking.answers if begin <= moment <= end]
+    assert not [answer for answer in answers if "no pg_hba.conf entry" in answer or "authentication failed" in answer]
+    assert answers[-1] == "app@172.30.243.100"
+
+
+def test_a_member_that_was_away_has_the_change_when_it_returns(tmp_path: Path) -> None:
+    away = next(name for name in MEMBERS if name != leader())
+    docker("stop", away)
+    change_access(tmp_path, OPEN, unreachable="report")
+    assert client("changed") == "app@172.30.243.110"
+    docker("start", away)
+    eventually("the cluster is whole", whole)
+    eventually("every member has the same rules", same_rules, 30)
+    assert any("172.30.243.110" in rule for rule in cluster.rules(away))
+
+
+def test_a_partition_loses_nothing_and_heals() -> None:
+    cut = leader()
+    ask("INSERT INTO kept VALUES (2)")
+    docker("network", "disconnect", NOTE["network"], cut)
+    try:
+        eventually("somebody else leads", lambda: leader() not in ("", cut), 60)
+        eventually("writes go on", lambda: writes(3), 30)
+        # Whoever is cut off and believed to lead takes no writes any more.
+        local = docker(
+            "exec",
+            cut,
+            "psql",
+            "-XAtq",
+            "-d",
+            "app",
+            "-c",
+            "SET statement_timeout = 2000",
+            "-c",
+            "INSERT INTO kept VALUES (99)",
+            check=False,
+        )
+        assert local.returncode != 0, local.stdout
+    finally:
+        docker("network", "connect", "--ip", MEMBERS[cut], NOTE["network"], cut)
+    eventually("the cluster is whole", whole)
+    assert same_rules()
+    assert {2, 3} <= rows()
+    assert 99 not in rows()
+
+
+def writes(number: int) -> bool:
+    """Whether a row can be written through the entry point."""
+    try:
+        ask(f"INSERT INTO kept VALUES ({number})")
+    except cluster.psycopg2.Error:
+        return False
+    return True
+
+
+def rows() -> set[int]:
+    """What is in the table."""
+    return set(ask("SELECT coalesce(array_agg(id), '{}') FROM kept"))
+
+
+def test_a_switchover_is_short() -> None:
+    old = leader()
+    candidate = next(name for name in MEMBERS if name != old)
+    done = docker("exec", old, *cluster.CTL, "switchover", "--leader", old, "--candidate", candidate, "--force")
+    assert done.returncode == 0
+    eventually("writes go on", lambda: writes(4), 10)
+    assert leader() == candidate
+
+
+def test_everything_is_stopped_and_started() -> None:
+    before = cluster.rules(leader())
+    parts = [*MEMBERS, *(node["name"] for node in NOTE["etcd"]), NOTE["entry"][0]["name"]]
+    docker("stop", *parts)
+    docker("start", *reversed(parts))
+    eventually("the cluster is whole", whole, 120)
+    assert {1, 2, 3, 4} <= rows()
+    assert all(cluster.rules(name) == before for name in MEMBERS)
+
+
+def test_a_member_is_made_again_from_nothing() -> None:
+    gone = leader()
+    docker("rm", "--force", gone)
+    docker("volume", "rm", f"{gone}-data")
+    directory = os.environ["MOLECULE_SCENARIO_DIRECTORY"]
+    eventually("somebody else leads", lambda: leader() not in ("", gone), 60)
+    # The passwords are where the scenario's own run put them, whatever directory the tests run in.
+    variables = f"pgops_state_dir={Path(NOTE['secrets']).parents[2]}"
+    command = ["ansible-playbook", "-i", f"{directory}/inventory/", f"{directory}/converge.yml", "-e", variables]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stdout[-3000:]
+    eventually("the cluster is whole", whole)
+    assert {1, 2, 3, 4} <= rows()
+    assert same_rules()
+    assert client("changed") == "app@172.30.243.110"
