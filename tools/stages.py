@@ -88,7 +88,7 @@ IMAGE = ["ansible", "localhost", "--module-name", "ansible.builtin.include_role"
 DIFFERENTIAL_LIMIT = 1800 if int(os.environ.get("PGOPS_DIFFERENTIAL_N") or 150) < 1000 else 24 * 3600
 
 # Targets that share nothing, two at a time (tests/integration/conftest.py); they wait more than they work.
-SIDE_BY_SIDE = ("--numprocesses", "2", "--dist", "loadgroup", "--no-loadscope-reorder")
+SIDE_BY_SIDE = ("--numprocesses", "2", "--dist", "loadscope", "--no-loadscope-reorder")
 
 STAGES: dict[str, list[Step]] = {
     "lint": [

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import typing as t
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 HERE = Path(__file__).parent
 GROUPS = {
@@ -19,17 +21,29 @@ FIRST = ("engine", "cluster")
 """The long groups begin, so that none of them is left alone at the end."""
 
 
-def group(item: pytest.Item) -> str:
-    """The group of a test: its target, or the group of targets that this one belongs to."""
-    target = item.path.relative_to(HERE).parts[0] if item.path.is_relative_to(HERE) else ""
+def group(target: str) -> str:
+    """The group that a directory here belongs to."""
     return GROUPS.get(target, target)
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Gives each test its group. Not in pytest_collection_modifyitems: there pytest-xdist looks for it, and it comes first."""
-    item.add_marker(pytest.mark.xdist_group(group(item)))
+class ByGroup(LoadScopeScheduling):  # type: ignore[misc]
+    """A group stays on one worker. pytest-xdist's own groups (3.8) need a test's name to change, which pytest 9 does not allow."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        parts = Path(nodeid.split("::")[0]).parts
+        return group(parts[2]) if parts[:2] == ("tests", "integration") else nodeid.split("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: t.Any) -> ByGroup:
+    """Takes the place of every --dist."""
+    return ByGroup(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The long groups first."""
-    items.sort(key=lambda item: FIRST.index(group(item)) if group(item) in FIRST else len(FIRST))
+
+    def rank(item: pytest.Item) -> int:
+        name = group(item.path.relative_to(HERE).parts[0]) if item.path.is_relative_to(HERE) else ""
+        return FIRST.index(name) if name in FIRST else len(FIRST)
+
+    items.sort(key=rank)
