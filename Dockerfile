@@ -15,6 +15,7 @@
 #   WITH_APT                         false                   true keeps apt, debconf and Perl, for images built on top of this one (25 MB)
 #   WITH_FULL_ICU                    false                   true keeps ICU's data of which no part sorts or spells: currencies, units, time zones (11 MB)
 #   EXTRA_PACKAGES                   (empty)                 more Debian packages, separated by blanks, e.g. postgresql-15-postgis-3
+#   EXTENSION_BUILD_PACKAGES         (empty)                 Debian packages for compiling what lies in image/extensions (see its README.md)
 #   EXTRA_LOCALES                    (empty)                 locales of the C library beside C.UTF-8, e.g. "de_DE.UTF-8 en_US.UTF-8"
 #
 # Secrets, each optional and never part of a layer (docker build --secret id=NAME,src=FILE):
@@ -28,6 +29,9 @@ ARG BASE_IMAGE=debian:bookworm
 
 # ---------------------------------------------------------------------------------------------------------------- base
 # What is there at run time and changes least: the server, Python (whole: Ansible's modules run inside), user 999.
+FROM scratch AS extensions
+COPY image/extensions /
+
 FROM ${BASE_IMAGE} AS base
 ARG PG_MAJOR=15
 ARG PGDG_URL=https://apt.postgresql.org/pub/repos/apt
@@ -40,6 +44,7 @@ ENV LANG=C.UTF-8 \
     PG_MAJOR=${PG_MAJOR} \
     PATH=/usr/lib/postgresql/${PG_MAJOR}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 RUN --mount=type=bind,source=image/base,target=/image \
+    --mount=type=bind,from=extensions,target=/extensions \
     --mount=type=cache,id=pgops-apt-cache,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=pgops-apt-lists,target=/var/lib/apt/lists,sharing=locked \
     --mount=type=secret,id=apt_conf,target=/etc/apt/apt.conf.d/99build \
@@ -47,7 +52,7 @@ RUN --mount=type=bind,source=image/base,target=/image \
 
 # --------------------------------------------------------------------------------------------------------------- setup
 # What only the build needs: pip, setuptools, a compiler's tools.
-FROM base AS setup
+FROM base AS venv
 RUN --mount=type=cache,id=pgops-apt-cache,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=pgops-apt-lists,target=/var/lib/apt/lists,sharing=locked \
     --mount=type=secret,id=apt_conf,target=/etc/apt/apt.conf.d/99build \
@@ -57,6 +62,8 @@ RUN --mount=type=cache,id=pgops-pip,target=/root/.cache/pip,sharing=locked \
     --mount=type=secret,id=ca_bundle,target=/run/build/ca.pem \
     --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
     /build/venv.sh /build/image.txt /opt/pgops/venv
+
+FROM venv AS setup
 # The container's own files; byte-compiled here, for the root file system may be read-only and owned by somebody else.
 COPY plugins/module_utils/_hba /app/usr/local/lib/pgops/_hba
 COPY plugins/module_utils/_store /app/usr/local/lib/pgops/_store
@@ -65,6 +72,15 @@ RUN chmod -R u=rwX,go=rX /app && chmod 0755 /app/usr/local/bin/* \
     && python3 -m compileall -q --invalidation-mode unchecked-hash -s /app -p / /app/usr/local/lib/pgops
 
 # ------------------------------------------------------------------------------------------------------------- runtime
+FROM base AS compiled
+ARG EXTENSION_BUILD_PACKAGES=
+RUN --mount=type=bind,source=image/setup,target=/image \
+    --mount=type=bind,from=extensions,target=/extensions \
+    --mount=type=cache,id=pgops-apt-cache,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,id=pgops-apt-lists,target=/var/lib/apt/lists,sharing=locked \
+    --mount=type=secret,id=apt_conf,target=/etc/apt/apt.conf.d/99build \
+    /image/extensions.sh /extensions /compiled
+
 FROM base AS prepared
 USER 999
 RUN --mount=type=bind,source=image/prepare,target=/image python3 /image/prepare.py /tmp/prepared.tar.gz
@@ -80,10 +96,19 @@ RUN --mount=type=bind,source=image/icu,target=/image \
 # What an installation needs and a container does not goes, and then from scratch: no layer below carries along what was taken away.
 FROM base AS trimmed
 COPY --from=icu /icu /
+COPY --from=compiled /compiled /
 RUN --mount=type=bind,source=image/check,target=/image \
     --mount=type=cache,id=pgops-apt-lists,target=/var/lib/apt/lists,sharing=locked \
     /image/check.sh
 RUN --mount=type=bind,source=image/trim,target=/image /image/trim.sh
+
+FROM venv AS sbom
+COPY image/sbom/sbom.sh requirements/sbom.txt /build/
+RUN --mount=type=bind,from=trimmed,target=/trimmed \
+    --mount=type=cache,id=pgops-pip,target=/root/.cache/pip,sharing=locked \
+    --mount=type=secret,id=ca_bundle,target=/run/build/ca.pem \
+    --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
+    /build/sbom.sh /build/sbom.txt /trimmed /sbom
 
 FROM scratch AS runtime
 ARG PG_MAJOR=15
@@ -93,6 +118,7 @@ ENV LANG=C.UTF-8 \
     PATH=/usr/lib/postgresql/${PG_MAJOR}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 COPY --from=trimmed / /
 COPY --from=setup /opt/pgops /opt/pgops
+COPY --from=sbom /sbom /usr/share/pgops/sbom
 COPY --from=prepared --chown=0:0 /tmp/prepared.tar.gz /opt/pgops/prepared.tar.gz
 COPY --from=setup /app /
 ENV PGDATA=/var/lib/postgresql/data

@@ -58,6 +58,17 @@ if ! apt-cache show "postgresql-$PG_MAJOR" >/dev/null 2>&1; then
         exit 1
     }
 fi
+# Sources and keys that the user gave (image/extensions).
+for file in /extensions/apt/*.list /extensions/apt/*.sources; do
+    if [ -f "$file" ]; then
+        install -m 0644 "$file" /etc/apt/sources.list.d/
+        given="${given:-} /etc/apt/sources.list.d/$(basename "$file")"
+    fi
+done
+for file in /extensions/apt/*.asc /extensions/apt/*.gpg; do
+    if [ -f "$file" ]; then install -D -m 0644 -t /etc/apt/keyrings "$file"; fi
+done
+if [ -n "${given:-}" ]; then apt -o APT::Update::Error-Mode=any update; fi
 stand_in=$("$here/stand-in.sh" "$PG_MAJOR" "$WITH_JIT" "$WITH_APT" "$work")
 jit=
 if [ "$WITH_JIT" = true ] && apt-cache show "postgresql-$PG_MAJOR-jit" >/dev/null 2>&1; then
@@ -72,13 +83,16 @@ if dpkg-query -W gpg >/dev/null 2>&1; then apt purge --auto-remove gpg; fi
 if [ -n "$EXTRA_LOCALES" ]; then
     (cd "$work" && apt-get download -q locales && dpkg-deb -x locales_*.deb locales)
     for locale in $EXTRA_LOCALES; do
-        I18NPATH=$work/locales/usr/share/i18n localedef -i "${locale%%.*}" -c -f "${locale#*.}" \
-            -A "$work/locales/usr/share/locale/locale.alias" "$locale" || {
+        I18NPATH=$work/locales/usr/share/i18n localedef -i "${locale%%.*}" -c -f "${locale#*.}" "$locale" || {
             echo "install: EXTRA_LOCALES: $locale cannot be made; write it like de_DE.UTF-8" >&2
             exit 1
         }
     done
 fi
+
+# The later stages need what is Debian's only, and what is built on top may not reach the user's own.
+# shellcheck disable=SC2086  # words on purpose
+if [ -n "${given:-}" ]; then rm -f $given; fi
 
 # The defaults of new clusters, in the file that initdb copies: reachable from outside the container, statements counted, SCRAM.
 sample=/usr/share/postgresql/$PG_MAJOR/postgresql.conf.sample

@@ -45,12 +45,14 @@ def start(network: str) -> Iterator[Start]:
     """Starts containers that are gone after the test. ``words`` are options of ``docker run``, ``env`` is the environment."""
     started: list[Container] = []
 
-    def run(*words: str, command: tuple[str, ...] = (), env: dict[str, str] | None = None, password: str | None = PASSWORD) -> Container:
+    def run(
+        *words: str, command: tuple[str, ...] = (), env: dict[str, str] | None = None, password: str | None = PASSWORD, image: str = IMAGE
+    ) -> Container:
         container = Container(f"{RUN}-{len(started)}-{uuid.uuid4().hex[:4]}")
         started.append(container)
         environment = {**({"POSTGRES_PASSWORD": password} if password is not None else {}), **(env or {})}
         options = [word for name, value in environment.items() for word in ("--env", f"{name}={value}")]
-        docker("run", "--detach", "--name", container.name, "--network", network, *options, *words, IMAGE, *command)
+        docker("run", "--detach", "--name", container.name, "--network", network, *options, *words, image, *command)
         return container
 
     yield run

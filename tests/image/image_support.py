@@ -79,6 +79,16 @@ class Container:
                 return found
             time.sleep(0.2)
 
+    def event_of(self, name: str) -> dict:
+        """The entrypoint's line with this event; waits for it."""
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            found = [record for record in self.records() if record.get("event") == name]
+            if found:
+                return found[-1]
+            time.sleep(0.2)
+        raise AssertionError(f"no line with event={name}")
+
     def said(self, level: str, part: str) -> bool:
         """Whether the entrypoint said something at this level."""
         return any(r["level"] == level and r["source"] == "entrypoint" and part in r["message"] for r in self.records())

@@ -72,7 +72,7 @@ def test_trust_with_the_word_lets_in_without_a_password(start, connect):
         ({"EXTERNAL_ACCESS_OPTIONS": "clientcert=perhaps", "EXTERNAL_ACCESS_METHOD": "x"}, 78, "EXTERNAL_ACCESS_OPTIONS"),
         ({"POSTGRES_PASSWORD_FILE": "/run/secrets/x"}, 78, "both set"),
         ({"PGDATA": "here"}, 78, "PGDATA"),
-        ({"PATRONI_SCOPE": "main"}, 64, "not available in this version"),
+        ({"PATRONI_SCOPE": "main"}, 78, "PATRONI_REPLICATION_PASSWORD"),
     ],
 )
 def test_what_cannot_be_understood_does_not_start(start, environment, status, part):

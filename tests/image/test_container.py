@@ -153,14 +153,18 @@ def test_first_start_scripts(start, tmp_path, connect):
     (tmp_path / "4.sql.gz").write_bytes(gzip.compress(b"INSERT INTO steps (what) VALUES ('gz');"))
     insert = "INSERT INTO steps (what) VALUES ('xz'); CREATE ROLE reader LOGIN PASSWORD 'r3ader'; GRANT SELECT ON steps TO reader;"
     subprocess.run(["xz", "-c"], input=insert.encode(), stdout=(tmp_path / "5.sql.xz").open("wb"), check=True)
+    (tmp_path / "7.sh").write_text('psql -U "$POSTGRES_USER" -d "$POSTGRES_DB" -c "INSERT INTO steps (what) VALUES (\'no first line\')"\n')
+    zstd = subprocess.run([DOCKER, "run", "--rm", "-i", "--entrypoint", "zstd", IMAGE, "-c"], check=True, capture_output=True,
+                          input=b"INSERT INTO steps (what) VALUES ('zst');").stdout  # fmt: skip
+    (tmp_path / "8.sql.zst").write_bytes(zstd)
     (tmp_path / "6.txt").write_text("ignored")
     for path in (tmp_path, *tmp_path.iterdir()):
-        path.chmod(0o755 if path.is_dir() or path.name == "3.sh" else 0o644)
+        path.chmod(0o755 if path.is_dir() or path.name in ("3.sh", "7.sh") else 0o644)
     server = start(
         f"--volume={tmp_path}:/docker-entrypoint-initdb.d:ro", env={"POSTGRES_USER": "my user", "POSTGRES_DB": "my db"}
     ).healthy()
     steps = server.exec("psql", "-XAtqU", "my user", "my db", "-c", "SELECT string_agg(what, ',' ORDER BY n) FROM steps")
-    assert steps == "sql,sourced my db,run,gz,xz"
+    assert steps == "sql,sourced my db,run,gz,xz,no first line,zst"
     assert server.said("info", "6.txt is ignored")
     assert connect(server, user="reader", database="my db", password="r3ader") == "ok reader"
     assert server.exec("psql", "-XAtqU", "my user", "my db", "-c", "SHOW listen_addresses") == "*"
@@ -270,7 +274,7 @@ def test_health_tells_its_states_apart(start):
         done = docker("exec", server.name, "healthcheck.sh", check=False)
         return done.returncode, done.stdout.strip(), time.monotonic() - began
 
-    assert health()[:2] == (0, "healthy: primary")
+    assert health()[:2] == (0, "healthy: primary (pg_stat_statements)")
     busy = [
         subprocess.Popen([DOCKER, "exec", server.name, "psql", "-Xc", "SELECT pg_sleep(20)"], stdout=subprocess.DEVNULL) for _ in range(4)
     ]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -35,6 +36,24 @@ def test_a_package_that_lacks_a_fix_is_found(tmp_path):
     assert compared(status, same, tmp_path) == (0, "")
     newer = f"{same}\nPackage: openssl\nVersion: {version}+deb99u1\n\nPackage: libssl3\nVersion: 0.9\n"
     assert compared(status, newer, tmp_path) == (1, f"openssl {version} has known vulnerabilities that {version}+deb99u1 fixes\n")
+
+
+def test_bills_of_materials_name_what_is_there():
+    def components(name: str) -> set[str]:
+        text = docker("run", "--rm", "--entrypoint", "cat", IMAGE, f"/usr/share/pgops/sbom/{name}.cdx.json").stdout
+        bill = json.loads(text)
+        assert bill["bomFormat"] == "CycloneDX"
+        return {f"{part['name']} {part['version']}" for part in bill["components"]}
+
+    listed = ("run", "--rm", "--entrypoint", "dpkg-query", IMAGE, "-W", "-f", "${Package} ${Version}\\n")
+    assert set(docker(*listed).stdout.splitlines()) <= components("debian")
+    code = (
+        "import sys; from importlib.metadata import distributions\n"
+        "for one in distributions(path=[path for path in sys.path if 'venv' in path]): print(one.name, one.version)"
+    )
+    modules = docker("run", "--rm", "--entrypoint", "/opt/pgops/venv/bin/python", IMAGE, "-c", code).stdout.splitlines()
+    assert len(modules) > 10
+    assert set(modules) <= components("python")
 
 
 def test_who_may_write_where():

@@ -29,17 +29,30 @@ kill -0 "$pid" 2>/dev/null || say 1 "process: PostgreSQL (process $pid) is gone"
 answer=$(timeout -k 0.1 0.7 pg_isready -h "$directory" -p "$port" -U "$user" -d postgres 2>&1)
 case $? in
     0) ;;
-    1) say 1 "socket: the server rejects connections: it is starting, recovering or stopping" ;;
+    1)
+        case $(sed -n 8p "$data/postmaster.pid") in stopping*) say 1 "stopping: the server is shutting down" ;; esac
+        phase=$(timeout -k 0.1 0.5 pg_controldata "$data" 2>/dev/null | sed -n 's/^Database cluster state: *//p')
+        case $phase in
+            *recovery*) say 1 "recovering: $phase" ;;
+            *) say 1 "starting: the server rejects connections still" ;;
+        esac
+        ;;
     124) say 1 "socket: no answer within 0.7 s" ;;
     *) say 1 "socket: no answer: ${answer##* - }" ;;
 esac
+
+# A server whose disk is full may answer for long; the next segment of its log does not fit.
+# shellcheck disable=SC2046  # two words
+set -- $(stat -f -c '%a %S' "$data")
+[ $(($1 * $2)) -ge 16777216 ] || say 1 "disk: less than 16 MB are free for $data"
 
 answer=$(PGOPTIONS='-c statement_timeout=900' PGAPPNAME=healthcheck timeout -k 0.1 1 psql -XwAtq -h "$directory" -p "$port" -U "$user" -d postgres \
     -c "SELECT CASE WHEN pg_is_in_recovery() THEN 'replica' ELSE 'primary' END" 2>&1)
 case $? in
     0)
         watch=$(value watch)
-        [ -n "$watch" ] || say 0 "healthy: $answer"
+        counted=$(value statistics)
+        [ -n "$watch" ] || say 0 "healthy: $answer${counted:+ ($counted)}"
         said=$(timeout -k 0.1 1 /usr/bin/python3 -I -S /usr/local/lib/pgops/ask_rest.py "$watch" 2>&1) && say 0 "healthy: $answer ($said)"
         say 1 "${said:-rest: Patroni does not answer within 1 s}"
         ;;

@@ -18,9 +18,9 @@ _FILES = ("postgresql.conf", "postgresql.auto.conf")
 
 def mentions(place: Place, arguments: t.Sequence[str], *names: str) -> bool:
     """Whether one of these settings is set in PGDATA or among the arguments. Files that those include are not looked into."""
-    text = "\n".join(arguments).replace("-", "_") + "\n" + _text(place)
+    everything = "\n".join(arguments).replace("-", "_") + "\n" + text(place)
     wanted = "|".join(names)
-    return re.search(rf"(?mi)^\s*(?:__|_c)?\s*(?:{wanted})\b\s*=?\s*\S", text) is not None
+    return re.search(rf"(?mi)^\s*(?:__|_c)?\s*(?:{wanted})\b\s*=?\s*\S", everything) is not None
 
 
 def setting(place: Place, arguments: t.Sequence[str], name: str) -> str | None:
@@ -34,7 +34,8 @@ def setting(place: Place, arguments: t.Sequence[str], name: str) -> str | None:
     return done.stdout.strip() or None
 
 
-def _text(place: Place) -> str:
+def text(place: Place) -> str:
+    """The configuration files of PGDATA without comments; empty where there are none."""
     texts = []
     for name in _FILES:
         try:

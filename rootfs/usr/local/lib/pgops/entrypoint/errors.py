@@ -7,6 +7,8 @@ from __future__ import annotations
 
 USAGE = 64
 """Asked for something that this image does not do (sysexits.h, EX_USAGE)."""
+SOFTWARE = 70
+"""A fault of ours (EX_SOFTWARE)."""
 CANNOT = 73
 """Something on disk is in the way (EX_CANTCREAT)."""
 CONFIGURATION = 78

@@ -199,8 +199,9 @@ class FirstStart:
     def _command(self, path: str) -> list[str] | None:
         if path.endswith(".sh"):
             # Executable scripts are programs of their own; others are read by a shell that has the function which such scripts use.
+            # Started by a shell, which also runs those without a first line that names one.
             if os.access(path, os.X_OK):
-                return [path]
+                return ["/bin/bash", "-c", '"$0"', path]
             return ["/bin/bash", "-Eeo", "pipefail", "-c", _PRELUDE + '. "$0"', path]
         unpack = {".sql": "cat", ".sql.gz": "gunzip -c", ".sql.xz": "xzcat", ".sql.zst": "zstd -dcq"}
         for end, program in unpack.items():

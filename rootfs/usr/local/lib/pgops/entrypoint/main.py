@@ -9,11 +9,12 @@ import contextlib
 import os
 import signal
 import sys
+import traceback
 import typing as t
 
 from .._hba.model import Server as HbaServer
-from . import access, configured, member, place, rules, settings, tls
-from .errors import CONFIGURATION, USAGE, StartError, Stopped
+from . import access, configured, member, place, rules, settings, statistics, tls
+from .errors import CONFIGURATION, SOFTWARE, USAGE, StartError, Stopped
 from .events import Correlator
 from .initdb import FirstStart, recorded_superuser
 from .redact import Redactor
@@ -46,6 +47,10 @@ def main(argv: t.Sequence[str], environment: t.Mapping[str, str]) -> int:
     except Stopped:
         output.say("info", "stopped before the server was started")
         return 0
+    except Exception as error:
+        # The last line of a log tells why, in the form of all others.
+        output.say("error", f"a fault of this image: {error!r}", traceback=traceback.format_exc())
+        return SOFTWARE
     finally:
         hub.on_signal = lambda number: None
         hub.end_children(5.0)
@@ -89,6 +94,10 @@ def _serve(arguments: list[str], environment: t.Mapping[str, str], hub: Hub) -> 
     certificate = tls.prepare(here, arguments)
     hba_file = _hba_file(here, arguments)
     _open_access(wanted, here, hba_file, certificate, output)
+    counted = statistics.prepare(here, arguments)
+    for name in counted.missing:
+        output.say("warning", f"{name} is in this image, but shared_preload_libraries of the arguments leaves it out: it counts nothing")
+    state.statistics = ", ".join(counted.loaded)
     state.write("running")
     server = Server(
         here,
@@ -97,7 +106,8 @@ def _serve(arguments: list[str], environment: t.Mapping[str, str], hub: Hub) -> 
         Correlator(hba_file, rules.Deciding(hba_file, HbaServer(here.major, ssl=certificate.enabled))),
         wanted.log_level,
     )
-    return server.run(certificate.arguments, arguments)
+    server.on_ready = lambda: statistics.report(hub, here, state.user, wanted.database, counted.loaded)
+    return server.run([*certificate.arguments, *counted.arguments], arguments)
 
 
 def _open_access(wanted: settings.Settings, here: place.Place, hba_file: str, certificate: tls.Certificate, output: Output) -> None:

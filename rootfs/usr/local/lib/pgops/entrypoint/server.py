@@ -19,6 +19,7 @@ from .stream import Hub
 
 _DRAIN_SECONDS = 10.0
 _LOG_NAME = "postgresql"
+_READY = "database system is ready to accept "
 JSONLOG_SINCE = 15
 _STOP = {signal.SIGTERM: signal.SIGINT, signal.SIGINT: signal.SIGINT, signal.SIGQUIT: signal.SIGQUIT}
 """What stops the container → what the postmaster gets: SIGINT is its fast shutdown, SIGTERM would wait for every client to leave."""
@@ -33,6 +34,8 @@ class Server:
         self._log_level = log_level
         self._pid = 0
         self._stopping = 0
+        self.on_ready: t.Callable[[], None] = lambda: None
+        """Called whenever the server says that it accepts connections."""
 
     def run(self, arguments: t.Sequence[str], user_arguments: t.Sequence[str]) -> int:
         """Start it, serve until it ends, tell its end. ``user_arguments`` come last and so win. Raises StartError."""
@@ -118,9 +121,14 @@ class Server:
         self._hub.output.write(made)
         for event in events:
             self._hub.output.write(event)
+        if _READY in made["message"]:
+            self.on_ready()
 
     def _plain(self, raw: bytes) -> None:
-        self._hub.output.write(logs.plain_record("postgresql", raw, self._redactor))
+        made = logs.plain_record("postgresql", raw, self._redactor)
+        self._hub.output.write(made)
+        if _READY in made["message"]:
+            self.on_ready()
 
     def _tick(self) -> float | None:
         clock = time.monotonic()

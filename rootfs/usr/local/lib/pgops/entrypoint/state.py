@@ -18,10 +18,13 @@ class State:
         self._path = os.path.join(here.runtime, "state")
         self._data = here.data
         self._watch = watch
+        self.statistics = ""
+        """Libraries that count statements, for the health check's text."""
 
     def write(self, phase: str) -> None:
         """Tell the phase; ``running`` means that the server is started and the health check shall ask it."""
         member = f"watch={self._watch}\n" if self._watch else ""
+        counted = f"statistics={self.statistics}\n" if self.statistics else ""
         with open(self._path + ".new", "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(f"phase={phase}\ndata={self._data}\nuser={self.user}\n{member}")
+            file.write(f"phase={phase}\ndata={self._data}\nuser={self.user}\n{member}{counted}")
         os.rename(self._path + ".new", self._path)
