@@ -30,8 +30,9 @@ class ByGroup(LoadScopeScheduling):  # type: ignore[misc]
     """A group stays on one worker. pytest-xdist's own groups (3.8) need a test's name to change, which pytest 9 does not allow."""
 
     def _split_scope(self, nodeid: str) -> str:
-        parts = Path(nodeid.split("::")[0]).parts
-        return group(parts[2]) if parts[:2] == ("tests", "integration") else nodeid.split("::")[0]
+        file = nodeid.partition("::")[0]
+        parts = Path(file).parts
+        return group(parts[2]) if parts[:2] == ("tests", "integration") else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: t.Any) -> ByGroup:
