@@ -118,13 +118,32 @@ def manage(module: AnsibleModule, make: t.Callable[[AnsibleModule, contextlib.Ex
         task = make(module, stack)
         try:
             with translated("while the rules were managed"):
-                return task.run()
+                result = task.run()
         except Refused as refused:
             for warning in task.prover.warnings:
                 module.warn(warning)
-            return {"failed": True, "msg": str(refused), "changed": False, **task.shown(), "reloaded": False}
+            result = {"failed": True, "msg": str(refused), "changed": False, **task.shown(), "reloaded": False}
         except base.StoreError as error:
-            return {"failed": True, "msg": str(error), "changed": error.written, "path": task.path}
+            result = {"failed": True, "msg": str(error), "changed": error.written, "path": task.path}
+    return {**result, **_invocation(module.params)}
+
+
+def _invocation(params: t.Mapping[str, t.Any]) -> Result:
+    """What Ansible would add to a result by itself, the module's arguments, with no more rules than ``result_limit`` (decisions/0065)."""
+    limit = params["result_limit"]
+    given = [params, *(params.get("sections") or ())]
+    if not limit or not any(isinstance(one["rules"], list) and len(one["rules"]) > limit for one in given):
+        return {}
+    shown = {**params, "rules": _first(params["rules"], limit)}
+    if params.get("sections"):
+        shown["sections"] = [{**section, "rules": _first(section["rules"], limit)} for section in params["sections"]]
+    return {"invocation": {"module_args": shown}}
+
+
+def _first(rules: t.Any, limit: int) -> t.Any:
+    if not isinstance(rules, list) or len(rules) <= limit:
+        return rules
+    return [*rules[:limit], f"and {len(rules) - limit} more, which result_limit leaves out here"]
 
 
 class Task(abc.ABC, t.Generic[P]):

@@ -90,12 +90,14 @@ class Line:
     """A logical line's text as it is read: its fields and, when it is asked for, its rule. A file is read before and after an edit, and
     most lines are the same; a line that is about to be written is read before it is (``render.checked``) and again with its file."""
 
-    __slots__ = ("_lines", "_placed", "_scan", "text")
+    __slots__ = ("_lines", "_placed", "_scan", "plain", "text")
 
     def __init__(self, text: str, lines: LineReader) -> None:
         self.text = text
         self._lines = lines
         self._scan: Scan | None = None
+        self.plain = False
+        """Known, once :meth:`rule` was asked, to be five words with nothing quoted, listed or commented."""
         self._placed: Rule | bool = True
         """The rule, at the place where it was seen last; True as long as nobody has looked, False when there is none to keep."""
 
@@ -103,7 +105,8 @@ class Line:
         """Its fields, and the tokenizer's error."""
         found = self._scan
         if found is None:
-            found = self._scan = scan(self.text, self._lines.server)
+            found = Scan(tuple(map(word, self.text.split()))) if self.plain else scan(self.text, self._lines.server)
+            self._scan = found
         return found
 
     def rule(self, file: str = "", line: int = 0, last_line: int = 0, number: int = 1) -> Rule | None:
@@ -111,7 +114,9 @@ class Line:
         on other files (a RADIUS server's name, a zone, an ``@file``): then the caller has to parse it."""
         known = self._placed
         if known is True:
-            known = self._placed = self._lines.plain_rule(self.text, file, line, last_line, number) or self._parse()
+            plain = self._lines.plain_rule(self.text, file, line, last_line, number)
+            self.plain = plain is not None
+            known = self._placed = plain or self._parse()
         if known is False or known is True:
             return None
         if known.line != line or known.number != number or known.last_line != last_line or known.file != file:

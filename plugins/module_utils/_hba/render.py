@@ -107,6 +107,28 @@ def render_rule(spec: RuleSpec, server: Server) -> str:
 @lru_cache(maxsize=32768)
 def rendered(spec: RuleSpec, server: Server) -> tuple[str, Rule]:
     """:func:`render_rule`, with the rule that the server makes of the line. Kept, as a rule is checked first and planned later."""
+    return _rendered_plain(spec, server) or _rendered(spec, server)
+
+
+def _rendered_plain(spec: RuleSpec, server: Server) -> tuple[str, Rule] | None:
+    """Most rules: five words that need no quotes, read back as such; None for the others."""
+    record_type, databases, users, address, netmask, method, options, comment, expires = spec
+    if address is None or method is None or netmask or options or comment is not None or expires or len(databases) != 1 or len(users) != 1:
+        return None
+    if databases[0].quoted or users[0].quoted or address.quoted:
+        return None
+    words = (record_type, databases[0].text, users[0].text, address.text, method)
+    line = _PLAIN_LINE.format(*words)
+    read = line_reader(server)(line)
+    rule = read.rule()
+    return (line, rule) if rule is not None and read.plain and tuple(line.split()) == words else None
+
+
+_PLAIN_LINE = "{:<7} {:<15} {:<15} {:<23} {}"
+"""As ``_WIDTHS`` say."""
+
+
+def _rendered(spec: RuleSpec, server: Server) -> tuple[str, Rule]:
     columns = [spec.type, render_field(spec.databases, "database", server), render_field(spec.users, "user", server)]
     if spec.address is not None:
         address = render_token(spec.address, "address", server)

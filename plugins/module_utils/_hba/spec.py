@@ -155,6 +155,8 @@ def _check_address(spec: RuleSpec, where: str) -> None:
         if spec.type in catalog.RECORD_TYPES:
             raise InvalidRule(f"{where}.address", f"is missing; type {spec.type} needs one (all, an address with its mask, a host name)")
         return
+    if spec.netmask is None and "/" in spec.address.text:
+        return  # no numeric address that lacks its mask
     found = None if spec.address.quoted else numeric(spec.address.text)
     if found is not None and spec.netmask is None:
         bits = 32 if found.family == 4 else 128
