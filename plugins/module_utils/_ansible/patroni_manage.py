@@ -138,13 +138,15 @@ class OnCluster(managed.Task[P]):
         self._refuse([node for node in self.cluster.ready if self.origins[node.name].source == patroni.MOVED])
         if not rules:
             return []
-        stale = [node for node in self.cluster.ready if not self.origins[node.name].current]
+        late = time.monotonic() + LATE  # another writer's change may be on its way
+        stale = [node for node in self.cluster.ready if not self.origins[node.name].current and not self._settles(node, late)]
         if not stale or self.module.check_mode:
             for node in stale:
                 self.module.warn(f"{node.name}: {self.origins[node.name].reason}. The run itself has it write its file, and then knows.")
             return [node.name for node in stale]
         for node in stale:
-            self._heal(node, model.file_of(model.text_of(rules)))
+            self.cluster.client.reload(self.cluster.url_of(node))
+            self._settles(node, time.monotonic() + HEALING)
         self._refuse([node for node in stale if not self.origins[node.name].current and self._release(node) >= RESTORES_BY_RELOAD])
         return [node.name for node in stale]
 
@@ -154,15 +156,13 @@ class OnCluster(managed.Task[P]):
             remedy = f"take {self.key} and {self.kind.setting} out of the members' own configuration, so that the cluster's list holds"
             raise errors.PatroniError(self.path, f"nothing was written, because it would have no effect everywhere: {reasons}", remedy)
 
-    def _heal(self, node: Node, wanted: bytes) -> None:
-        """POST /reload, and look whether that brings the list into its file."""
-        self.cluster.client.reload(self.cluster.url_of(node))
-        deadline = time.monotonic() + HEALING
-        while time.monotonic() < deadline:
-            path, content = node.file(self.key)
-            if content == wanted:
-                self.origins[node.name] = Origin(patroni.LIST, path, True, "it had missed a change, and has written its file now")
-                return
+    def _settles(self, node: Node, deadline: float) -> bool:
+        """Whether its file becomes the list in time: the list as it is then, for others may change it meanwhile."""
+        while True:
+            origin = self.cluster.origin(node, self.key, self.store.config())
+            self.origins[node.name] = origin
+            if origin.current or time.monotonic() > deadline:
+                return origin.current
             time.sleep(0.1)
 
     def _release(self, node: Node) -> tuple[int, ...]:

@@ -161,18 +161,16 @@ def _sent(store: PatroniStore | ConfigStore, change: t.Mapping[str, t.Any], *, l
 
     A change whose answer is lost may lie in a member's or etcd's queue, and be done when they go on.
     """
-    lost: errors.OutcomeUnknown | None = None
+    lost = ""
     try:
         store.client.patch(change)
-    except errors.OutcomeUnknown as error:
-        lost = error
+    except errors.OutcomeUnknown as unanswered:
+        lost = f"a change was sent, and whether it will be there is not known: {unanswered.reason}"
     try:
         return store.read() if look else base.Snapshot(b"")
-    except errors.Unreachable as error:
-        if lost is None:
-            raise errors.OutcomeUnknown(store.path, f"was written, but cannot be read back: {error}", _AGAIN, written=True) from error
-        reason = f"a change was sent, and whether it will be there is not known: {lost.reason}; {error.reason}"
-        raise errors.OutcomeUnknown(store.path, reason, _AGAIN, written=True) from error
+    except errors.Unreachable as unread:
+        reason = f"{lost}; {unread.reason}" if lost else f"was written, but cannot be read back: {unread.reason}"
+    raise errors.OutcomeUnknown(store.path, reason, _AGAIN, written=True)
 
 
 _AGAIN = "run again when the cluster answers, which looks at what is there first"
