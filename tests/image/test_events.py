@@ -71,3 +71,58 @@ def test_log_level_turns_every_source(start, connect):
     server.exec("psql", "-XAtqc", "SELECT nothing", check=False)
     connect(server, password="wrong", sslmode="disable")
     assert {record["level"] for record in server.records()} == {"error"}
+
+
+# Raw start-up packets, fifty at a time, from one process: what a scanner or a broken pool does.
+BURST = """
+import socket, struct, sys
+address = (sys.argv[1], 5432)
+body = b"user\\0nobody\\0database\\0x\\0\\0"
+packet = struct.pack("!II", len(body) + 8, 196608) + body
+waiting = []
+def finish(one):
+    one.settimeout(30)
+    try:
+        while one.recv(1000):
+            pass
+    except OSError:
+        pass
+    one.close()
+for number in range(int(sys.argv[2])):
+    one = socket.create_connection(address)
+    one.sendall(packet)
+    waiting.append(one)
+    if len(waiting) > 50:
+        finish(waiting.pop(0))
+for one in waiting:
+    finish(one)
+"""
+
+
+def test_each_of_many_attempts_is_one_event_and_no_line_is_lost(start, outsider):
+    """As fast as this machine's server takes them, which is less than the 5,000 a second that the log could carry."""
+    server = start(env={"EXTERNAL_ACCESS_ENABLE": "false"}, command=("-c", "max_connections=200")).healthy()
+    docker("exec", outsider.name, "python3", "-c", BURST, server.address(), "3000", timeout=120)
+    docker("stop", "--time", "30", server.name)
+    records = server.records()
+    events = [record for record in records if record.get("event") == "external_connection"]
+    assert len(events) == 3000
+    assert {(event["outcome"], event["reason"], event["user"]) for event in events} == {("refused", "no_entry", "nobody")}
+    assert records[-1]["message"] == "PostgreSQL has stopped"
+
+
+def test_a_statement_of_a_megabyte_is_one_line(start):
+    server = start().healthy()
+    script = "python3 -c \"print('SELECT ' + repr('x' * 1000000) + ' || nothing')\" | psql -XAtq"
+    server.exec("sh", "-c", script, check=False)
+    docker("stop", "--time", "30", server.name)
+    assert any(len(record.get("statement", "")) > 1_000_000 for record in server.records())
+
+
+def test_a_fault_of_ours_is_a_line_of_json_too(start):
+    """What nobody has thought of: here, a program of the server that is something else."""
+    server = start("--volume=/dev/null:/opt/pgops/prepared.tar.gz")
+    assert server.wait() == 70
+    last = server.records()[-1]
+    assert last["level"] == "error"
+    assert "Traceback" in last["traceback"]
