@@ -95,6 +95,8 @@ RUN --mount=type=bind,source=image/icu,target=/image \
 
 # What an installation needs and a container does not goes, and then from scratch: no layer below carries along what was taken away.
 FROM base AS trimmed
+ARG WITH_APT=false
+ARG EXTRA_PACKAGES=
 COPY --from=icu /icu /
 COPY --from=compiled /compiled /
 RUN --mount=type=bind,source=image/check,target=/image \
