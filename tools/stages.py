@@ -112,7 +112,14 @@ STAGES: dict[str, list[Step]] = {
         Step("image tests", pytest("tests/image"), 1800, PYTHONPATH),
     ],
     "integration": [Step("integration tests", pytest("tests/integration", options=SIDE_BY_SIDE), 1800, PYTHONPATH)],
-    "molecule": [molecule("default"), molecule("access"), molecule("scram"), molecule("podman"), molecule("hardening")],
+    "molecule": [
+        molecule("default"),
+        molecule("access"),
+        molecule("cluster"),
+        molecule("scram"),
+        molecule("podman"),
+        molecule("hardening"),
+    ],
     "bench": [Step("measurements", lambda: [str(VENV / "bin" / "python"), "tests/bench/run.py"], 3600, PYTHONPATH)],
 }
 # `make test` runs all but these.

