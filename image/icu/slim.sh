@@ -4,7 +4,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # ICU's data library (30 MB) without what a database server never asks for: names of currencies, units and time zones, spelled-out numbers,
-# transliteration. What PostgreSQL does ask for stays as it is, byte for byte: collation, locales and their names, case and word
+# transliteration, EBCDIC. What PostgreSQL does ask for stays as it is, byte for byte: collation, locales and their names, case and word
 # boundaries, normalization, converters. The build ends here unless sortkeys.py gets the same answers from both libraries.
 # Usage: slim.sh TARGET (a directory that gets the library under its path)
 set -eu
@@ -24,11 +24,14 @@ fi
 apt-get update -q >/dev/null
 apt-get install -qy --no-install-recommends icu-devtools binutils >/dev/null
 
+# The converters are those of mainframes and of X11's compound text.
+unused='^(unit|curr|zone|translit|rbnf)/|^(ibm-(1364|1371|1388|1390|1399|16684|930|933|935|937|939)_|icu-internal-compound-).*[.]cnv$'
+
 # The library is one table of bytes under one name; its section is mapped where it lies in the file.
 # shellcheck disable=SC2046  # two words
 set -- $(readelf --wide --dyn-syms "$library" | awk '/ icudt[0-9]+_dat$/ { print $2, $3 }')
 tail -c "+$((0x$1 + 1))" "$library" | head -c "$(($2))" >"$work/icudt${major}l.dat"
-icupkg --list "$work/icudt${major}l.dat" | grep -E '^(unit|curr|zone|translit|rbnf)/' >"$work/remove.txt"
+icupkg --list "$work/icudt${major}l.dat" | grep -E "$unused" >"$work/remove.txt"
 [ "$(wc -l <"$work/remove.txt")" -gt 500 ]
 # The items carry the name of the file.
 mkdir "$work/new"
