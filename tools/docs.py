@@ -89,7 +89,8 @@ def module_page(path: Path) -> str:
     documentation = module_constant(path, "DOCUMENTATION")
     options: dict[str, t.Any] = dict(documentation.get("options") or {})
     for fragment in documentation.get("extends_documentation_fragment") or []:
-        options.update(fragment_options(fragment))
+        for name, option in fragment_options(fragment).items():
+            options[name] = {**option, **options.get(name, {})}  # as Ansible merges them: what the module says itself counts
     parts = [f"# Module `pgops.access.{path.stem}`", "", f"{plain(documentation['short_description'])}.", ""]
     parts += [f"- {plain(line)}" for line in documentation["description"]]
     parts += ["", "## Options", "", *option_table(options), "", "## Examples", "", "```yaml"]

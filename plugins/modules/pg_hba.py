@@ -24,6 +24,7 @@ description:
     back when it has not.
 extends_documentation_fragment:
   - ansible.builtin.files
+  - pgops.access.managed
   - pgops.access.connection
   - pgops.access.attributes
   - pgops.access.patroni
@@ -45,13 +46,6 @@ options:
       - The file, on the machine where the task runs.
       - Without it, the C(hba_file) of the server at hand. It does not go with O(patroni).
     type: path
-  create:
-    description:
-      - Create the file when it does not exist, with mode 0600 unless O(mode) says otherwise, and as root with its directory's owner.
-      - With O(patroni), create the list when the cluster has none. It begins with the leader's present file, and then replaces the file of
-        every member.
-    type: bool
-    default: false
   rules:
     description:
       - The rules - a list of dictionaries and of lines as they stand in the file, in the order in which the server has to try them.
@@ -75,63 +69,6 @@ options:
     type: str
     default: present
     choices: [present, absent]
-  section:
-    description:
-      - The name of a marked block that holds exactly O(rules), so that several owners can share a file.
-      - With O(state=absent) the rules go from this section only, and without rules the whole section goes.
-    type: str
-  position:
-    description:
-      - Where new entries, or a new section, go - V(first), V(last), C(before:SECTION) or C(after:SECTION). Last unless given.
-      - Sections of one position are ordered by name, so that it does not matter who comes first.
-    type: str
-  move:
-    description:
-      - Bring what is there already to O(position), too.
-    type: bool
-    default: false
-  sections:
-    description:
-      - Several sections in one task, which are proved, written and loaded together - all of them or none.
-      - Each stands for a task of its own with O(section). They are taken in the given order, so that one can stand before or after another
-        that comes earlier in the list.
-      - Goes neither with O(rules), O(section), O(position), O(move) and O(exclusive) nor with O(state).
-    type: list
-    elements: dict
-    suboptions:
-      name:
-        description:
-          - The section's name.
-        type: str
-        required: true
-      rules:
-        description:
-          - As O(rules).
-        type: raw
-      state:
-        description:
-          - As O(state) with O(section).
-        type: str
-        default: present
-        choices: [present, absent]
-      position:
-        description:
-          - As O(position).
-        type: str
-      move:
-        description:
-          - As O(move).
-        type: bool
-        default: false
-      comment:
-        description:
-          - The comment of every rule in it that brings none of its own.
-        type: str
-  exclusive:
-    description:
-      - The file holds exactly O(rules). Other entries, includes, broken lines and section markers go; comments stay.
-    type: bool
-    default: false
   expect:
     description:
       - What has to happen to which client. When the result would break one of them, nothing is written, and the task fails with the rule
@@ -175,14 +112,6 @@ options:
           - What has to happen to it - a method such as V(scram-sha-256), V(allowed) (any method), V(refused) (no rule, or a rejecting
             one), V(rejected) (a rejecting rule), V(no_entry) (no rule).
         type: str
-  result_limit:
-    description:
-      - So many entries at most are returned in each of RV(access_changes), RV(findings), RV(rules) and RV(edits), the first ones;
-        V(0) returns all. RV(counts) is always about all, and a warning says when RV(access_changes) is cut.
-      - All of it is planned and proved, whatever is returned. Ansible copies and searches a result many times, which for 10,000 rules takes
-        longer than the work.
-    type: int
-    default: 1000
   lockout:
     description:
       - What to do when the connection that manages the server, the module's own session, is not proved to get in afterwards.
@@ -190,32 +119,6 @@ options:
     type: str
     default: refuse
     choices: [refuse, warn, ignore]
-  validate:
-    description:
-      - Refuse a result that the server would not load, even when the line that is at fault was there before.
-      - V(false) lets such lines stay. A reload of such a file fails, and is rolled back.
-    type: bool
-    default: true
-  reload:
-    description:
-      - Whether the server reloads its rules after a change, with proof, and also when its file is newer than what it has loaded.
-      - Unless given, V(true) with a server at hand, V(false) without.
-    type: bool
-  reload_timeout:
-    description:
-      - Seconds that the server may take to reload.
-    type: float
-    default: 10.0
-  backup:
-    description:
-      - Keep the old file beside the new one, under a name with the time.
-    type: bool
-    default: false
-  postgres_version:
-    description:
-      - The release whose reading counts, V(16) or V(16.3). A major release stands for its newest minor one.
-      - Needed when no server is at hand, unless C(PG_VERSION) lies beside the file or the file is in one of Debian's folders.
-    type: str
 notes:
   - A server is at hand when O(login_host) or O(login_unix_socket) is given, when O(path) is not, or with O(reload=true). That needs
     psycopg2 where the task runs, and for the reload a role that may call C(pg_reload_conf) and read C(pg_hba_file_rules).

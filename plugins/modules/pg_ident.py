@@ -24,6 +24,7 @@ description:
     not to reload either.
 extends_documentation_fragment:
   - ansible.builtin.files
+  - pgops.access.managed
   - pgops.access.connection
   - pgops.access.attributes
   - pgops.access.patroni
@@ -41,13 +42,8 @@ options:
   path:
     description:
       - The file, on the machine where the task runs.
-      - Without it, the C(ident_file) of the server at hand.
+      - Without it, the C(ident_file) of the server at hand. It does not go with O(patroni).
     type: path
-  create:
-    description:
-      - Create the file when it does not exist, with mode 0600 unless O(mode) says otherwise, and as root with its directory's owner.
-    type: bool
-    default: false
   rules:
     description:
       - The entries - a list of dictionaries and of lines as they stand in the file. A text of several lines will do as well; its comment
@@ -70,61 +66,9 @@ options:
     type: str
     default: present
     choices: [present, absent]
-  section:
-    description:
-      - The name of a marked block that holds exactly O(rules), so that several owners can share a file.
-      - With O(state=absent) the entries go from this section only, and without entries the whole section goes.
-    type: str
-  sections:
-    description:
-      - Several sections in one task, planned in this order, proved, written and loaded together.
-      - Goes with none of O(rules), O(section), O(state), O(position), O(move) and O(exclusive).
-    type: list
-    elements: dict
-    suboptions:
-      name:
-        description:
-          - As O(section).
-        type: str
-        required: true
-      rules:
-        description:
-          - As O(rules).
-        type: raw
-      state:
-        description:
-          - As O(state).
-        type: str
-        default: present
-        choices: [present, absent]
-      position:
-        description:
-          - As O(position).
-        type: str
-      move:
-        description:
-          - As O(move).
-        type: bool
-        default: false
-      comment:
-        description:
-          - The comment of each entry that has none of its own.
-        type: str
-  position:
-    description:
-      - Where new entries, or a new section, go - V(first), V(last), C(before:SECTION) or C(after:SECTION). Last unless given.
-      - Sections of one position are ordered by name, so that it does not matter who comes first.
-    type: str
-  move:
-    description:
-      - Bring what is there already to O(position), too.
-    type: bool
-    default: false
   exclusive:
     description:
       - The file holds exactly O(rules), which may be none. Other entries, includes, broken lines and section markers go; comments stay.
-    type: bool
-    default: false
   expect:
     description:
       - Who has to be able to become whom. When the result would break one of them, nothing is written, and the task fails with the line
@@ -159,14 +103,6 @@ options:
         description:
           - V(allowed) or V(refused). Without it the answer is only returned.
         type: str
-  result_limit:
-    description:
-      - So many entries at most are returned in each of RV(access_changes), RV(findings), RV(rules) and RV(edits), the first ones;
-        V(0) returns all. RV(counts) is always about all, and a warning says when RV(access_changes) is cut.
-      - All of it is planned and proved, whatever is returned. Ansible copies and searches a result many times, which for 10,000 rules takes
-        longer than the work.
-    type: int
-    default: 1000
   lockout:
     description:
       - What to do when a map lets in the connection that manages the server, the module's own session, and it is not proved to do so
@@ -176,32 +112,6 @@ options:
     type: str
     default: refuse
     choices: [refuse, warn, ignore]
-  validate:
-    description:
-      - Refuse a result that the server would not load, even when the line that is at fault was there before.
-      - V(false) lets such lines stay. A reload of such a file fails, and is rolled back.
-    type: bool
-    default: true
-  reload:
-    description:
-      - Whether the server reloads its maps after a change, with proof, and also when its file is newer than what it has loaded.
-      - Unless given, V(true) with a server at hand, V(false) without.
-    type: bool
-  reload_timeout:
-    description:
-      - Seconds that the server may take to reload.
-    type: float
-    default: 10.0
-  backup:
-    description:
-      - Keep the old file beside the new one, under a name with the time.
-    type: bool
-    default: false
-  postgres_version:
-    description:
-      - The release whose reading counts, V(16) or V(16.3). A major release stands for its newest minor one.
-      - Needed when no server is at hand, unless C(PG_VERSION) lies beside the file or the file is in one of Debian's folders.
-    type: str
 notes:
   - A server is at hand when O(login_host) or O(login_unix_socket) is given, when O(path) is not, or with O(reload=true). That needs
     psycopg2 where the task runs, and for the reload a role that may call C(pg_reload_conf) and read C(pg_ident_file_mappings).
