@@ -70,24 +70,22 @@ def spans_of(address: Address | None) -> Reach:
     return ((base + low, base + low + wild),), ""
 
 
+Taken = t.Tuple[int, int, int]
+"""A span of the address line, and the rule that takes its clients."""
+
+
 class _Area:
     """What earlier rules for one pair of tokens cover."""
 
     __slots__ = ("exact", "highs", "lows", "rules", "special")
 
-    def __init__(self) -> None:
-        self.lows: list[int] = []
-        self.highs: list[int] = []
+    def __init__(self, *spans: Taken) -> None:
+        self.lows = [low for low, _high, _rule in spans]
+        self.highs = [high for _low, high, _rule in spans]
         # most areas hold one span: what few need is not made for all
         self.special: dict[str, int] | None = None
-        self.rules: list[tuple[int, int, int]] = []
+        self.rules: list[Taken] = list(spans)
         self.exact: dict[tuple[int, int], int] | None = None
-
-    def first(self, low: int, high: int, rule: int) -> None:
-        """:meth:`add`, for an area that covers nothing yet."""
-        self.lows.append(low)
-        self.highs.append(high)
-        self.rules.append((low, high, rule))
 
     def reach(self, at: int) -> int:
         """The last place that is covered without a gap from ``at``; ``at - 1`` when it is not."""
@@ -119,7 +117,8 @@ class Coverage:
         self._regexes = server.major >= 16
         self._major = server.major
         self._memberships = memberships
-        self._areas: dict[tuple[int, str, str], _Area] = {}
+        self._areas: dict[tuple[int, str, str], _Area | Taken] = {}
+        """Only the span where it is one, as it is for most pairs of tokens; :meth:`_area` makes more of it."""
         self._added: tuple[set[str], set[str]] = (set(), set())
         """Words of databases and of users under which there is an area."""
         self._words: dict[tuple[bool, Token], str] = {}
@@ -237,9 +236,14 @@ class Coverage:
         wide_users = self._standing(user, "", False)
         for wide_database in self._standing(database, user, True):
             for wide_user in wide_users:
-                area = areas.get((number, wide_database, wide_user))
-                if area is not None:
-                    yield area
+                if (number, wide_database, wide_user) in areas:
+                    yield self._area((number, wide_database, wide_user))
+
+    def _area(self, key: tuple[int, str, str]) -> _Area:
+        found = self._areas.get(key)
+        if not isinstance(found, _Area):
+            found = self._areas[key] = _Area() if found is None else _Area(found)
+        return found
 
     def covers(self, number: int, database: str, user: str, spans: Spans, special: str = "") -> bool:
         """Whether the rules added so far take every client of one pair of tokens, on one group of transports."""
@@ -280,12 +284,10 @@ class Coverage:
             for database in databases:
                 for user in users:
                     key = (number, database, user)
-                    area = self._areas.get(key)
-                    if area is None:
-                        area = self._areas[key] = _Area()
-                        if len(spans) == 1 and not special:
-                            area.first(*spans[0], index)
-                            continue
+                    if len(spans) == 1 and not special and key not in self._areas:
+                        self._areas[key] = (*spans[0], index)
+                        continue
+                    area = self._area(key)
                     if special:
                         if area.special is None:
                             area.special = {}

@@ -21,7 +21,7 @@ from .grammar import Grammar
 from .lexer import scan
 from .meaning import Key, Meaning, Names, meaning_of, name_key
 from .model import Field, Rule, Server, Token
-from .parser import Place, parse_fields
+from .parser import Line, Place, line_reader, parse_fields
 from .render import ANY_HOST, render_field, render_option, render_token, rendered
 from .spec import RuleSpec, check_spec, spec_of_rule
 
@@ -111,9 +111,10 @@ class Entries:
 
     def _entry(self, index: int) -> Entry:
         line, server = self._document.lines[index], self._document.server
-        found = scan(line.text, server)
+        read = line_reader(server)(line.text)
+        found = read.scan()
         usable = found.fields and found.error is None and line.error is None
-        rule, meaning = self._grammar.read(found.fields, server) if usable else (None, None)
+        rule, meaning = self._grammar.read(read, server) if usable else (None, None)
         owner = bisect.bisect_left(self._begins, index) - 1
         name = self._sections[owner].name if owner >= 0 and index < self._sections[owner].end else None
         entry = Entry(index, found.fields, rule, meaning, name)
@@ -337,9 +338,9 @@ class HbaGrammar:
         """See :meth:`grammar.Grammar.check`."""
         check_spec(spec, server, where)
 
-    def read(self, fields: tuple[Field, ...], server: Server) -> tuple[Rule | None, Meaning | None]:
+    def read(self, line: Line, server: Server) -> tuple[Rule | None, Meaning | None]:
         """See :meth:`grammar.Grammar.read`."""
-        row = parse_fields(fields, server, _NO_PLACE, host=ANY_HOST)
+        row = line.rule() or parse_fields(line.scan().fields, server, _NO_PLACE, host=ANY_HOST)
         return (row, meaning_of(row, server)) if isinstance(row, Rule) else (None, None)
 
     def about(self, keys: t.Sequence[Key]) -> t.Callable[[str], bool]:

@@ -409,7 +409,10 @@ class _Solver:
             databases = _alike(self._reading.databases, [box.databases for box in boxes])
             users = _alike(self._reading.users, [box.users for box in boxes])
             boxes = self._representatives(boxes, databases, users)
-        for transports in _classes(boxes):
+        classes = _classes(boxes)
+        if not linked:
+            pieces, boxes = _undisturbed(boxes, replication)
+        for transports in classes:
             some = [box for box in boxes if not box.transports.isdisjoint(transports)]
             plain = [box for box in some if not box.link]
             links = {box.link for box in some if box.link}
@@ -457,9 +460,7 @@ class _Solver:
                 if lone is None:
                     emit(self._cell(grid, name, user, tie), _one(name), _one(user))
                 elif lone.item.sides != BOTH:
-                    pair = (lone.item.position, NOBODY) if lone.item.sides == BEFORE else (NOBODY, lone.item.position)
-                    places: AddressSet = tuple([(low, high, ALWAYS) for low, high in lone.spans])
-                    pieces.append(Piece(*pair, replication, places, transports, relation, only(name), only(user)))
+                    pieces.append(_piece(lone, name, user, (replication, transports, relation)))
         for name in sorted(grid.full):
             listed = sorted(grid.cells.get(name, set()) | grid.wild_users)
             for user in listed:
@@ -628,6 +629,46 @@ class _Solver:
         return result
 
 
+def _undisturbed(boxes: list[Box], replication: bool) -> tuple[list[Piece], list[Box]]:
+    """Pieces of the boxes that share no cell with another one, and the other boxes. Most rules of a file that is new are such: whatever the
+    transport and the address, they and nothing else decide."""
+    if any(box.item.sides == BOTH or box.databases.default != NEVER or box.users.default != NEVER for box in boxes):
+        return [], boxes
+    if sum(len(box.databases.over) * len(box.users.over) for box in boxes) > MAX_CELLS:
+        return [], boxes
+    owners: dict[tuple[str, str], int] = {}
+    shared = {index for index, box in enumerate(boxes) if not _is_plain(box)}
+    for index, box in enumerate(boxes):
+        for database in box.databases.over:
+            for user in box.users.over:
+                first = owners.setdefault((database, user), index)
+                if first != index:
+                    shared.add(first)
+                    shared.add(index)
+    pieces = [
+        _piece(boxes[index], database, user, (replication, boxes[index].transports, ANY_RELATION))
+        for (database, user), index in owners.items()
+        if index not in shared
+    ]
+    return pieces, [boxes[index] for index in sorted(shared)]
+
+
+def _is_plain(box: Box) -> bool:
+    """Whether a box is one span for some names, and nothing has to be known about a client."""
+    if box.condition != ALWAYS or len(box.spans) != 1:
+        return False
+    return all(node == ALWAYS for names in (box.databases, box.users) for node in names.over.values())
+
+
+def _piece(box: Box, database: str, user: str, where: tuple[bool, frozenset[str], frozenset[str]]) -> Piece:
+    """What a plain, uncommon box that is alone in a cell changes there; ``where``: replication, transports, relation."""
+    replication, transports, relation = where
+    position = box.item.position
+    pair = (position, NOBODY) if box.item.sides == BEFORE else (NOBODY, position)
+    low, high = box.spans[0]
+    return Piece(*pair, replication, ((low, high, ALWAYS),), transports, relation, only(database), only(user))
+
+
 class _Grid:
     """Which cells of the plane have rules of their own.
 
@@ -659,11 +700,7 @@ class _Grid:
     def lone(self, database: str, user: str) -> Box | None:
         """The box of a cell that a single rule reaches, where it matches these names and its addresses without a condition."""
         some = self._boxes[database, user] if self._narrow else ()
-        if len(some) != 1:
-            return None
-        box = some[0]
-        plain = box.condition == ALWAYS and box.databases.over[database] == ALWAYS and box.users.over[user] == ALWAYS
-        return box if plain and len(box.spans) == 1 else None
+        return some[0] if len(some) == 1 and _is_plain(some[0]) else None
 
     @staticmethod
     def _keys(names: NameSet) -> list[str | None]:

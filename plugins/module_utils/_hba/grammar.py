@@ -17,7 +17,8 @@ import typing as t
 if t.TYPE_CHECKING:
     from .document import Document
     from .edits import Entries, Entry
-    from .model import Field, Server
+    from .model import Server
+    from .parser import Line
 
 Spec = t.Any
 Meaning = t.Any
@@ -35,7 +36,7 @@ class Grammar(t.Protocol):
     def check(self, spec: Spec, server: Server, where: str) -> None:
         """Raise InvalidRule with the option's name when no line can hold it."""
 
-    def read(self, fields: tuple[Field, ...], server: Server) -> tuple[object, Meaning]:
+    def read(self, line: Line, server: Server) -> tuple[object, Meaning]:
         """What was read from a line, and what it means; None twice for what is no entry, or one that the server refuses."""
 
     def about(self, keys: t.Sequence[t.Any]) -> t.Callable[[str], bool]:

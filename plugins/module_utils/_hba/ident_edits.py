@@ -35,6 +35,7 @@ from .spec import name_token, word
 if t.TYPE_CHECKING:
     from .document import Document
     from .edits import Entries, Entry
+    from .parser import Line
 
 COLUMNS = ("map", "system_user", "database_user")
 _ROLES: tuple[Role, ...] = ("map", "system-user", "user")
@@ -196,8 +197,9 @@ class IdentGrammar:
         """See :meth:`grammar.Grammar.check`."""
         check_mapping(spec, server, where)
 
-    def read(self, fields: tuple[Field, ...], server: Server) -> tuple[Mapping | None, MapMeaning | None]:
+    def read(self, line: Line, server: Server) -> tuple[Mapping | None, MapMeaning | None]:
         """See :meth:`grammar.Grammar.read`."""
+        fields = line.scan().fields
         row = parse_line(AuthLine("", 1, 1, fields, ""), server)
         return (row, _meaning(fields, server)) if isinstance(row, Mapping) else (None, None)
 
