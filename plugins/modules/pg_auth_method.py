@@ -22,6 +22,7 @@ description:
   - Everything is checked before anything is changed, and every step leaves all clients where they were, so a run that is cut off is simply
     continued by the next.
 extends_documentation_fragment:
+  - pgops.access.client.expect
   - pgops.access.connection
   - pgops.access.patroni
   - pgops.access.attributes
@@ -114,43 +115,6 @@ options:
   expect:
     description:
       - What has to happen to which client afterwards. When a file would break one of them nothing is written.
-    type: list
-    elements: dict
-    suboptions:
-      user:
-        description:
-          - The role that logs in.
-        type: str
-        required: true
-      database:
-        description:
-          - The database. Without one PostgreSQL takes the user's name.
-        type: str
-      address:
-        description:
-          - The client's numeric IPv4 or IPv6 address; none for V(local).
-        type: str
-      transport:
-        description:
-          - V(local) is the Unix socket, V(tcp) TCP without encryption, V(tls) TCP with TLS, V(gss) TCP with GSSAPI encryption.
-          - Without it, V(tcp) for a client with an address and V(local) for one without.
-        type: str
-        choices: [local, tcp, tls, gss]
-      replication:
-        description:
-          - Whether it is a physical replication client, which hits only rules that name C(replication).
-        type: bool
-        default: false
-      memberships:
-        description:
-          - The roles that the user is a member of, besides those that the server tells.
-        type: list
-        elements: str
-      expect:
-        description:
-          - What has to happen to it - a method such as V(scram-sha-256), V(allowed) (any method), V(refused) (no rule, or a rejecting
-            one), V(rejected) (a rejecting rule), V(no_entry) (no rule).
-        type: str
   lockout:
     description:
       - What to do when the connection that manages the server is not proved to get in afterwards, or when a PgBouncer would be locked

@@ -25,6 +25,7 @@ description:
 extends_documentation_fragment:
   - ansible.builtin.files
   - pgops.access.managed
+  - pgops.access.client.expect
   - pgops.access.connection
   - pgops.access.attributes
   - pgops.access.patroni
@@ -75,43 +76,6 @@ options:
         that decides and one that would help. They are proved even when nothing changes.
       - C(+role) and C(samerole) are decided with the server's roles when one is at hand, else with O(expect[].memberships). What cannot be
         decided is not proved.
-    type: list
-    elements: dict
-    suboptions:
-      user:
-        description:
-          - The role that logs in.
-        type: str
-        required: true
-      database:
-        description:
-          - The database. Without one PostgreSQL takes the user's name.
-        type: str
-      address:
-        description:
-          - The client's numeric IPv4 or IPv6 address; none for V(local).
-        type: str
-      transport:
-        description:
-          - V(local) is the Unix socket, V(tcp) TCP without encryption, V(tls) TCP with TLS, V(gss) TCP with GSSAPI encryption.
-          - Without it, V(tcp) for a client with an address and V(local) for one without.
-        type: str
-        choices: [local, tcp, tls, gss]
-      replication:
-        description:
-          - Whether it is a physical replication client, which hits only rules that name C(replication).
-        type: bool
-        default: false
-      memberships:
-        description:
-          - The roles that the user is a member of, for when no server is asked. An empty list says that it is a member of none.
-        type: list
-        elements: str
-      expect:
-        description:
-          - What has to happen to it - a method such as V(scram-sha-256), V(allowed) (any method), V(refused) (no rule, or a rejecting
-            one), V(rejected) (a rejecting rule), V(no_entry) (no rule).
-        type: str
   lockout:
     description:
       - What to do when the connection that manages the server, the module's own session, is not proved to get in afterwards.
