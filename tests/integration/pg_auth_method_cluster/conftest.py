@@ -5,6 +5,6 @@
 
 from __future__ import annotations
 
-from patroni_store.conftest import call, cluster, running
+from patroni_fixtures import call, cluster, running
 
 __all__ = ["call", "cluster", "running"]
