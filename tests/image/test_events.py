@@ -100,7 +100,7 @@ for one in waiting:
 
 
 def test_each_of_many_attempts_is_one_event_and_no_line_is_lost(start, outsider):
-    """As fast as this machine's server takes them, which is less than the 5,000 a second that the log could carry."""
+    """As fast as this machine's server takes them: some hundred a second."""
     server = start(env={"EXTERNAL_ACCESS_ENABLE": "false"}, command=("-c", "max_connections=200")).healthy()
     docker("exec", outsider.name, "python3", "-c", BURST, server.address(), "3000", timeout=120)
     docker("stop", "--time", "30", server.name)
