@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import ast
 import re
-import runpy
 import sys
 import typing as t
 from pathlib import Path
@@ -103,11 +102,12 @@ def fragment_options(name: str) -> dict[str, t.Any]:
     if not name.startswith("pgops.access."):
         return {}
     stem, _, part = name.removeprefix("pgops.access.").partition(".")
-    fragment = runpy.run_path(str(ROOT / "plugins" / "doc_fragments" / f"{stem}.py"))["ModuleDocFragment"]
-    written = getattr(fragment, part.upper() or "DOCUMENTATION", None)
-    if written is None:
-        raise SystemExit(f"doc fragment {name}: no {part.upper() or 'DOCUMENTATION'}")
-    return (yaml.safe_load(written) or {}).get("options") or {}
+    tree = ast.parse((ROOT / "plugins" / "doc_fragments" / f"{stem}.py").read_text())
+    wanted = part.upper() or "DOCUMENTATION"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == wanted:
+            return (yaml.safe_load(ast.literal_eval(node.value)) or {}).get("options") or {}
+    raise SystemExit(f"doc fragment {name}: no {wanted}")
 
 
 def example_text(path: Path) -> str:

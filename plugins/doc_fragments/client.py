@@ -5,7 +5,13 @@
 
 from __future__ import annotations
 
-SENTENCE = r"""
+
+class ModuleDocFragment:
+    """Fragment C(pgops.access.client). What the sentences are for a module says itself."""
+
+    DOCUMENTATION = r"""
+options:
+  expect:
     type: list
     elements: dict
     suboptions:
@@ -45,10 +51,3 @@ SENTENCE = r"""
             one), V(rejected) (a rejecting rule), V(no_entry) (no rule).
         type: str
 """
-
-
-class ModuleDocFragment:
-    """Fragments C(pgops.access.client.expect) and C(pgops.access.client.clients); what the sentences are for the module says itself."""
-
-    EXPECT = "options:\n  expect:" + SENTENCE
-    CLIENTS = "options:\n  clients:" + SENTENCE

@@ -22,7 +22,7 @@ description:
   - Everything is checked before anything is changed, and every step leaves all clients where they were, so a run that is cut off is simply
     continued by the next.
 extends_documentation_fragment:
-  - pgops.access.client.expect
+  - pgops.access.client
   - pgops.access.connection
   - pgops.access.patroni
   - pgops.access.attributes

@@ -25,7 +25,7 @@ description:
 extends_documentation_fragment:
   - ansible.builtin.files
   - pgops.access.managed
-  - pgops.access.client.expect
+  - pgops.access.client
   - pgops.access.connection
   - pgops.access.attributes
   - pgops.access.patroni

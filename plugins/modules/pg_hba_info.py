@@ -20,7 +20,6 @@ description:
   - Tells from the server's own log how often each rule let somebody in, and which rules never did.
   - Never changes anything.
 extends_documentation_fragment:
-  - pgops.access.client.clients
   - pgops.access.connection
   - pgops.access.attributes
 attributes:
@@ -55,6 +54,43 @@ options:
     description:
       - The clients to decide about, in the order in which they are reported.
       - C(+role) and C(samerole) are decided with the server's roles when a server is asked, else with O(clients[].memberships).
+    type: list
+    elements: dict
+    suboptions:
+      user:
+        description:
+          - The role that logs in.
+        type: str
+        required: true
+      database:
+        description:
+          - The database. Without one PostgreSQL takes the user's name.
+        type: str
+      address:
+        description:
+          - The client's numeric IPv4 or IPv6 address; none for V(local).
+        type: str
+      transport:
+        description:
+          - V(local) is the Unix socket, V(tcp) TCP without encryption, V(tls) TCP with TLS, V(gss) TCP with GSSAPI encryption.
+          - Without it, V(tcp) for a client with an address and V(local) for one without.
+        type: str
+        choices: [local, tcp, tls, gss]
+      replication:
+        description:
+          - Whether it is a physical replication client, which hits only rules that name C(replication).
+        type: bool
+        default: false
+      memberships:
+        description:
+          - The roles that the user is a member of, for when no server is asked. An empty list says that it is a member of none.
+        type: list
+        elements: str
+      expect:
+        description:
+          - What has to happen to it - a method such as V(scram-sha-256), V(allowed) (any method), V(refused) (no rule, or a rejecting
+            one), V(rejected) (a rejecting rule), V(no_entry) (no rule).
+        type: str
   fail_on:
     description:
       - V(mismatch) fails the task when at least one expectation is not met; V(never) only reports.
