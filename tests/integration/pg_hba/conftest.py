@@ -5,9 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
 import os
 import sys
 import typing as t
@@ -18,28 +15,21 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/integration")]
 
-from ansible.module_utils import basic  # noqa: E402
+import in_process  # noqa: E402
 from ansible_collections.pgops.access.plugins.module_utils._ansible import hba_common  # noqa: E402
 from ansible_collections.pgops.access.plugins.module_utils._hba.model import Server as Engine  # noqa: E402
 from ansible_collections.pgops.access.plugins.modules import pg_hba as module  # noqa: E402
 from differential.servers import Server  # noqa: E402
+from file_support import File, mount  # noqa: E402
 from pg_hba_info.conftest import reach, run, server  # noqa: E402
 
-__all__ = ["Server", "reach", "run", "server"]
+__all__ = ["File", "Server", "mount", "reach", "run", "server"]
 MODULE = "ansible_collections.pgops.access.plugins.modules.pg_hba"
 
 
 def once(arguments: dict[str, t.Any], *, check: bool = False) -> dict[str, t.Any]:
-    """One run of the module's main() in this process."""
-    common = {"_ansible_check_mode": check, "_ansible_diff": True}
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
-        patch.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, **common}}).encode())
-        if hasattr(basic, "_ANSIBLE_PROFILE"):
-            patch.setattr(basic, "_ANSIBLE_PROFILE", "legacy")
-        patch.setattr(basic, "_load_params", basic._load_params)
-        with pytest.raises(SystemExit):
-            module.main()
-    return t.cast("dict[str, t.Any]", json.loads(out.getvalue().splitlines()[-1]))
+    """One run of pg_hba in this process."""
+    return in_process.once(module, arguments, check=check)
 
 
 PLANNED = ("diff", "access_changes", "edits", "findings", "decisions", "rules", "still_granted")
@@ -94,28 +84,6 @@ def four(arguments: dict[str, t.Any], path: Path) -> dict[str, t.Any]:
     return made
 
 
-class File:
-    """A file that no server reads, and the module on it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def run(self, before: str | bytes, check: bool = False, version: str = "15", **arguments: t.Any) -> dict[str, t.Any]:
-        """One run on this content."""
-        self.path.write_bytes(before if isinstance(before, bytes) else before.encode())
-        return pg_hba({"path": str(self.path), "postgres_version": version, **arguments}, check=check)
-
-    def becomes(self, before: str | bytes, version: str = "15", **arguments: t.Any) -> str:
-        """Four runs; what the file becomes."""
-        self.path.write_bytes(before if isinstance(before, bytes) else before.encode())
-        four({"path": str(self.path), "postgres_version": version, **arguments}, self.path)
-        return self.text
-
-    @property
-    def text(self) -> str:
-        return self.path.read_bytes().decode("latin-1")
-
-
 @pytest.fixture
 def file(tmp_path: Path) -> File:
-    return File(tmp_path / "pg_hba.conf")
+    return File(tmp_path / "pg_hba.conf", pg_hba, four)

@@ -31,24 +31,6 @@ KILLS = int(os.environ.get("PGOPS_KILLS", "60"))
 NOBODY = 65534
 
 
-@pytest.fixture
-def mount() -> t.Iterator[t.Callable[..., None]]:
-    """Mount something for the length of a test; skipped where we may not."""
-    mounted: list[str] = []
-
-    def run(*arguments: str) -> None:
-        done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False, timeout=20)
-        if done.returncode:
-            pytest.skip(f"mount {' '.join(arguments)}: {done.stderr.strip()}")
-        mounted.append(arguments[-1])
-
-    if os.geteuid() != 0:
-        pytest.skip("mounting needs root")
-    yield run
-    for target in reversed(mounted):
-        subprocess.run(["umount", "-l", target], capture_output=True, check=False, timeout=20)
-
-
 def fork(work: t.Callable[[], t.Any], user: int | None = None) -> int:
     """The work in a process of its own, as another user if one is given; its process id."""
     process = os.fork()

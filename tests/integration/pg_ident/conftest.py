@@ -15,10 +15,11 @@ ROOT = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/integration")]
 
 from ansible_collections.pgops.access.plugins.modules import pg_ident as module  # noqa: E402
+from file_support import File  # noqa: E402
 from in_process import once  # noqa: E402
 from pg_hba_info.conftest import reach, run, server  # noqa: E402
 
-__all__ = ["reach", "run", "server"]
+__all__ = ["File", "reach", "run", "server"]
 MODULE = "ansible_collections.pgops.access.plugins.modules.pg_ident"
 PREDICTED = ("diff", "access_changes", "edits", "findings", "decisions", "rules", "still_granted", "changed", "reloaded")
 
@@ -46,24 +47,6 @@ def four(arguments: dict[str, t.Any], path: Path) -> dict[str, t.Any]:
     return made
 
 
-class File:
-    """A file that no server reads, and the module on it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def run(self, before: str | bytes, check: bool = False, version: str = "15", **arguments: t.Any) -> dict[str, t.Any]:
-        """One run on this content."""
-        self.path.write_bytes(before if isinstance(before, bytes) else before.encode())
-        return pg_ident({"path": str(self.path), "postgres_version": version, **arguments}, check=check)
-
-    def becomes(self, before: str | bytes, version: str = "15", **arguments: t.Any) -> str:
-        """Four runs; what the file becomes."""
-        self.path.write_bytes(before if isinstance(before, bytes) else before.encode())
-        four({"path": str(self.path), "postgres_version": version, **arguments}, self.path)
-        return self.path.read_bytes().decode("latin-1")
-
-
 @pytest.fixture
 def file(tmp_path: Path) -> File:
-    return File(tmp_path / "pg_ident.conf")
+    return File(tmp_path / "pg_ident.conf", pg_ident, four)

@@ -11,6 +11,9 @@ import sys
 import typing as t
 
 import pytest
+from file_support import mount
+
+__all__ = ["mount"]
 
 
 class Child:
@@ -29,24 +32,6 @@ class Child:
 def child() -> type[Child]:
     """How to start another process."""
     return Child
-
-
-@pytest.fixture
-def mount() -> t.Iterator[t.Callable[..., None]]:
-    """Mount something for the length of a test; skipped where we may not."""
-    mounted: list[str] = []
-
-    def run(*arguments: str) -> None:
-        done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False, timeout=20)
-        if done.returncode:
-            pytest.skip(f"mount {' '.join(arguments)}: {done.stderr.strip()}")
-        mounted.append(arguments[-1])
-
-    if os.geteuid() != 0:
-        pytest.skip("mounting needs root")
-    yield run
-    for target in reversed(mounted):
-        subprocess.run(["umount", "-l", target], capture_output=True, check=False, timeout=20)
 
 
 @pytest.fixture
