@@ -12,7 +12,6 @@ import typing as t
 from .._hba import plan, view
 from .._hba.ruleset import Ruleset
 from .._hba.spec import RuleSpec
-from .._server import loaded
 from . import arguments, hba_common, hba_proof, patroni_options
 from . import manage as managed
 from .hba_proof import Policy, Prover
@@ -20,6 +19,8 @@ from .run import Result
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule  # type: ignore[import-untyped]
+
+    from .._server import loaded
 
 
 def argument_spec() -> dict[str, dict[str, t.Any]]:
@@ -49,12 +50,18 @@ def manage(module: AnsibleModule) -> Result:
 class _Task(managed.Task[Prover]):
     """One run."""
 
-    kind = loaded.HBA
+    @property
+    def kind(self) -> loaded.Kind:
+        from .._server import loaded  # noqa: PLC0415 (only a task that asks a server pays for the import)
+
+        return loaded.HBA
 
     def make_prover(self) -> Prover:
         return Prover(self._policy(), *managed.requests(self.params, self._specs))
 
     def expected(self, after: bool) -> loaded.Expected:
+        from .._server import loaded  # noqa: PLC0415 (as above)
+
         made = t.cast(plan.Plan, self.prover.result)
         rules = t.cast(Ruleset, self.prover.after if after else self.prover.before)
         rows = t.cast("loaded.Rows", view.hba_rows(rules.rows, self.server))

@@ -17,9 +17,7 @@ import typing as t
 
 from .._hba import plan
 from .._hba.model import Server
-from .._server import loaded, session
 from .._server.errors import CannotConnect
-from .._server.facts import Denied, Facts, ServerFiles, ask, translated
 from .._store import base
 from .._store.file import FileStore
 from . import hba_common
@@ -29,6 +27,9 @@ from .run import Result
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule  # type: ignore[import-untyped]
+
+    from .._server import loaded
+    from .._server.facts import Facts
 
 WRITERS = 10
 """So often a proof is begun again because somebody else has written the file meanwhile."""
@@ -117,7 +118,7 @@ def manage(module: AnsibleModule, make: t.Callable[[AnsibleModule, contextlib.Ex
     with contextlib.ExitStack() as stack:
         task = make(module, stack)
         try:
-            with translated("while the rules were managed"):
+            with _translated(module, task):
                 result = task.run()
         except Refused as refused:
             for warning in task.prover.warnings:
@@ -126,6 +127,15 @@ def manage(module: AnsibleModule, make: t.Callable[[AnsibleModule, contextlib.Ex
         except base.StoreError as error:
             result = {"failed": True, "msg": str(error), "changed": error.written, "path": task.path}
     return {**result, **_invocation(module.params)}
+
+
+def _translated(module: AnsibleModule, task: Task[t.Any]) -> t.ContextManager[None]:
+    """Errors of servers that are asked; without one, a task does not pay for the imports (decisions/0066), here and below."""
+    if task.connection is None and not module.params.get("patroni"):
+        return contextlib.nullcontext()
+    from .._server.facts import translated  # noqa: PLC0415
+
+    return translated("while the rules were managed")
 
 
 def _invocation(params: t.Mapping[str, t.Any]) -> Result:
@@ -149,7 +159,10 @@ def _first(rules: t.Any, limit: int) -> t.Any:
 class Task(abc.ABC, t.Generic[P]):
     """One run. A subclass says which kind of file it is about, and how it is planned, proved and shown."""
 
-    kind: loaded.Kind
+    @property
+    @abc.abstractmethod
+    def kind(self) -> loaded.Kind:
+        """Which of the server's files it is about."""
 
     def __init__(self, module: AnsibleModule, stack: contextlib.ExitStack) -> None:
         self.module = module
@@ -161,6 +174,9 @@ class Task(abc.ABC, t.Generic[P]):
         self.facts: Facts | None = None
         at_hand = params["login_host"] or params["login_unix_socket"] or params["path"] is None
         if at_hand or self.reload:
+            from .._server import session  # noqa: PLC0415
+            from .._server.facts import ask, translated  # noqa: PLC0415
+
             self.connection = stack.enter_context(session.session("to prove and load the rules", connection_parameters(params)))
             with translated("to learn about the server"):
                 self.facts = ask(self.connection)
@@ -170,6 +186,8 @@ class Task(abc.ABC, t.Generic[P]):
         self.path = self._path()
         self.server = self._server()
         if self.reload:
+            from .._server import loaded  # noqa: PLC0415
+
             loaded.check_privileges(self.connection, self.kind)
         self.store = FileStore(self.path, create=params["create"])
         self.prover = self.make_prover()
@@ -220,13 +238,16 @@ class Task(abc.ABC, t.Generic[P]):
     def run(self) -> Result:
         """The four steps. Check mode does the same without the write."""
         self._check_same_file()
-        stale = self.reload and bool(loaded.pending(self.connection, [self.server_file or self.path]))
+        stale = bool(self.reload) and self._is_stale()
         mode_before = self._attributes()
         outcome = base.update(self.store, self.prover.plan, backup=self.params["backup"], check=self.module.check_mode)
         dressed = self._set_attributes(outcome)
         changed = outcome.changed or dressed or stale
         proof = None
         if self.reload and changed and not self.module.check_mode:
+            from .._server import loaded  # noqa: PLC0415
+            from .._server.facts import Denied  # noqa: PLC0415
+
             try:
                 outcome, proof = self._verify(outcome)
             except (loaded.NotLoaded, Denied) as problem:
@@ -237,10 +258,18 @@ class Task(abc.ABC, t.Generic[P]):
         result["reload_proof"] = None if proof is None else proof._asdict()
         return result
 
+    def _is_stale(self) -> bool:
+        """Whether the file is newer than what the server has loaded."""
+        from .._server import loaded  # noqa: PLC0415
+
+        return bool(loaded.pending(self.connection, [self.server_file or self.path]))
+
     def _check_same_file(self) -> None:
         """A server at hand that is to load the rules must read this very file: else we would edit another server's."""
         if self.connection is None or not (self.reload or self.params["path"] is None) or not self.server_file:
             return
+        from .._server.facts import Denied, ServerFiles  # noqa: PLC0415
+
         for _unused in range(20):  # other writers may be at work between the two looks
             try:
                 theirs: bytes | None = ServerFiles(self.connection).read(self.server_file)
@@ -275,6 +304,8 @@ class Task(abc.ABC, t.Generic[P]):
 
     def _verify(self, outcome: base.Outcome[plan.Plan]) -> tuple[base.Outcome[plan.Plan], loaded.Proof]:
         """Reload and prove. When somebody else has written meanwhile, their file with our rules in it is what has to be proved."""
+        from .._server import loaded  # noqa: PLC0415
+
         attempts = 1
         while True:
             try:
@@ -290,13 +321,19 @@ class Task(abc.ABC, t.Generic[P]):
                 outcome = base.Outcome(again.plan, outcome.written, again.snapshot, outcome.created, outcome.backup, attempts)
 
     def _connect(self) -> t.ContextManager[t.Any]:
+        from .._server import session  # noqa: PLC0415
+
         return session.session("after the reload", connection_parameters(self.params))
 
     def _load(self, expected: loaded.Expected) -> loaded.Proof:
+        from .._server import loaded  # noqa: PLC0415
+
         return loaded.reload(self.connection, self._connect, self.params["reload_timeout"], expected, self.kind)
 
     def _roll_back(self, outcome: base.Outcome[plan.Plan], was: os.stat_result | None, reason: str) -> Result:
         """The old file, its attributes and the old rules again; the task fails with the server's reason."""
+        from .._server import loaded  # noqa: PLC0415
+
         result: Result = {"failed": True, "changed": False, **self.shown(outcome), "reloaded": False, "rolled_back": False}
         try:
             self.store.restore(outcome)
