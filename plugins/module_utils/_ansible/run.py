@@ -30,9 +30,9 @@ def finish(module: AnsibleModule, work: t.Callable[[AnsibleModule], Result]) -> 
         try:
             result = work(module)
         except MissingLibrary as error:
-            module.fail_json(msg=missing_required_lib(error.library, reason=error.purpose) + f" ({error.cause})")
+            module.fail_json(msg=missing_required_lib(error.library, reason=error.purpose) + f" ({error.cause})", changed=False)
         except (ServerError, HbaError, StoreError) as error:
-            module.fail_json(msg=str(error))
+            module.fail_json(msg=str(error), changed=bool(getattr(error, "written", False)))
         else:
             if result.pop("failed", False):
                 module.fail_json(**result)

@@ -139,15 +139,18 @@ def test_a_kill_at_any_moment(file: File, backup: bool) -> None:
     length = time.monotonic() - began
     new = file.text
     chance = random.Random(20260504)
-    seen = set()
-    for _round in range(KILLS // 2):
+    seen: set[str] = set()
+    for number in range(KILLS * 2):
+        if number >= KILLS // 2 and len(seen) == 2:
+            break
         file.path.write_text(large)
         process = fork(lambda: once(wanted))
-        time.sleep(chance.uniform(0, length * 1.5))
+        time.sleep(chance.uniform(0, length))
         os.kill(process, signal.SIGKILL)
         os.waitpid(process, 0)
         assert file.text in (large, new)
         seen.add(file.text)
+        length *= 0.9 if file.text == new else 1.1  # how long a run takes depends on what else this machine does
         result = once(wanted)
         assert "failed" not in result, result["msg"]
         assert file.text == new
@@ -220,7 +223,8 @@ def test_module_processes_at_once(open_server: Server, tmp_path: Path, writers: 
         result = once(
             reach(server, path=str(server.data / "pg_hba.conf"), rules=[f"host all u{number} 127.0.0.1/32 trust"], reload_timeout=30)
         )
-        (tmp_path / str(number)).write_text(json.dumps([result.get("msg") if "failed" in result else None, result["changed"]]))
+        changed = result.get("changed", False)  # a run that got no connection says nothing of it; Ansible takes that for false
+        (tmp_path / str(number)).write_text(json.dumps([result.get("msg") if "failed" in result else None, changed]))
 
     processes = [fork(lambda number=number: work(number)) for number in range(writers)]  # type: ignore[misc]
     assert [ends_well(process) for process in processes] == [True] * writers
