@@ -151,7 +151,8 @@ def store(connection: t.Any, texts: t.Mapping[str, str], known: t.Mapping[str, v
                     f"passwords: somebody has changed the password of {', '.join(changed[:5])} meanwhile; nothing was stored: run it again"
                 )
             for name, text in texts.items():
-                cursor.execute(f"alter role {quote(name, connection)} password %s", [text])
+                role = quote(name, connection).replace("%", "%%")  # the driver looks for its placeholders in names, too
+                cursor.execute(f"alter role {role} password %s", [text])
             cursor.execute("commit")
         except CannotChange:
             cursor.execute("rollback")

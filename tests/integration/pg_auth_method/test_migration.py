@@ -171,6 +171,17 @@ def test_iterations_are_the_servers(ready: Server) -> None:
     assert enters(ready, "app", PASSWORDS["app"])
 
 
+def test_a_strange_name(ready: Server) -> None:
+    """A quote, a placeholder of the driver and a semicolon in a role's name are a name."""
+    ready.sql("""set password_encryption = 'md5'; create role "50%s ""off""; x" login password 'pw of fifty'""")
+    try:
+        move(ready, passwords={'50%s "off"; x': "pw of fifty"})
+        assert stored(ready)['50%s "off"; x'].startswith("SCRAM-SHA-256$")
+        assert stored(ready)["app"].startswith("md5")
+    finally:
+        ready.sql('drop role "50%s ""off""; x"')
+
+
 def test_logs_tell_when_and_how(ready: Server, tmp_path: Path) -> None:
     if ready.major < 14:
         pytest.skip("who was authenticated is logged from 14 on")
