@@ -85,6 +85,14 @@ def ask(query: str, port: int = NOTE["port"]) -> t.Any:
         session.close()
 
 
+def served() -> bool:
+    """Whether the entry point leads to a primary; it asks the members by itself, so it knows a little later than they do."""
+    try:
+        return ask("SELECT pg_is_in_recovery()") is False
+    except psycopg2.OperationalError:
+        return False
+
+
 def rules(name: str) -> list[str]:
     """The rules of one member, as its own server reads its file."""
     columns = "type, database, user_name, address, netmask, auth_method, options, error"

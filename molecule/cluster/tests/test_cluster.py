@@ -13,7 +13,7 @@ from pathlib import Path
 
 import cluster
 import pytest
-from cluster import MEMBERS, NOTE, ask, change_access, client, docker, eventually, leader, same_rules, superuser, whole
+from cluster import MEMBERS, NOTE, ask, change_access, client, docker, eventually, leader, same_rules, served, superuser, whole
 
 OPEN = "host app app 172.30.243.100/32 scram-sha-256\nhost app app 172.30.243.110/32 scram-sha-256"
 CLOSED = "host app app 172.30.243.100/32 scram-sha-256"
@@ -23,6 +23,7 @@ CLOSED = "host app app 172.30.243.100/32 scram-sha-256"
 def begin_whole() -> None:
     """Every test leaves a cluster that mends itself."""
     eventually("the cluster is whole", whole)
+    eventually("the entry point leads to the primary", served)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -122,6 +123,7 @@ def test_a_partition_loses_nothing_and_heals() -> None:
     finally:
         docker("network", "connect", "--ip", MEMBERS[cut], NOTE["network"], cut)
     eventually("the cluster is whole", whole)
+    eventually("the entry point leads to the primary", served)
     assert same_rules()
     assert {2, 3} <= rows()
     assert 99 not in rows()
@@ -157,6 +159,7 @@ def test_everything_is_stopped_and_started() -> None:
     docker("stop", *parts)
     docker("start", *reversed(parts))
     eventually("the cluster is whole", whole, 120)
+    eventually("the entry point leads to the primary", served)
     assert 5 in rows()
     assert all(cluster.rules(name) == before for name in MEMBERS)
 
@@ -182,5 +185,6 @@ def test_a_member_is_made_again_from_nothing() -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stdout[-3000:]
     eventually("the cluster is whole", whole)
+    eventually("the entry point leads to the primary", served)
     assert 6 in rows()
     assert same_rules()
