@@ -393,15 +393,17 @@ logs:
       returned: always
       type: str
     covered_from:
-      description: The first event for which the rules as they are now are known to have been in force; V(null) when there is none.
+      description: The first admission for which the rules as they are now are known to have been in force; V(null) when there is none.
       returned: always
       type: str
     covered_to:
-      description: The last such event.
+      description: The last such admission.
       returned: always
       type: str
     never_used:
-      description: The rules without a use, although the server logs uses of such rules.
+      description:
+        - The rules without a use, although the server logs uses of such rules.
+        - Empty when RV(logs.covered_from) is V(null), as nothing shows then that the server logs connections at all.
       returned: always
       type: list
       elements: dict

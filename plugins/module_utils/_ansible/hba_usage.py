@@ -303,14 +303,15 @@ def report(places: t.Sequence[str], how: Reading, source: Source, shown: list[di
 
 
 def _dress(source: Source, found: usage.Usage, shown: list[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
-    """Uses for each rule; the rules that were never used are returned."""
+    """Uses for each rule; the rules that were never used are returned. Without one admission in the logs nothing is said: connections
+    may not be logged at all."""
     never: list[dict[str, t.Any]] = []
     for row, out in zip(source.rules.rows, shown):
         if not isinstance(row, Rule):
             continue
         place = (row.file, row.line)
         uses, refusals = found.uses.get(place), found.refusals.get(place)
-        told = _is_logged(row, source.server.major)
+        told = found.covered is not None and _is_logged(row, source.server.major)
         out["uses"] = uses.count if uses is not None else 0 if told else None
         out["first_used"], out["last_used"] = (None, None) if uses is None else (_iso(uses.first), _iso(uses.last))
         out["refused"] = 0 if refusals is None else refusals.count

@@ -202,7 +202,8 @@ class Usage(t.NamedTuple):
     """Attempts that a ``reject`` rule met; the log does not say which one."""
     no_entry: int
     covered: tuple[float, float] | None
-    """From when to when the rules of the file as it is now are known to have been in force and something happened."""
+    """From when to when the rules of the file as it is now are known to have been in force and somebody was let in. A refusal says
+    nothing: it is logged with log_connections off, too."""
 
 
 def attribute(collector: Collector, versions: t.Mapping[str, t.Sequence[Version]], names: t.Mapping[str, str] | None = None) -> Usage:
@@ -245,7 +246,8 @@ class _Judge:
                 self.count(refused, found, tally.count)
             else:
                 (self._refusals if refused else self._uses).setdefault((name, found), Tally()).merge(tally)
-        self._cover(epoch, tally)
+            if not refused:
+                self._cover(epoch, tally)
 
     def _name(self, file: str | None) -> str:
         if file is None:
@@ -295,6 +297,7 @@ class _Judge:
         return FILE_CHANGED
 
     def _cover(self, epoch: _Epoch, tally: Tally) -> None:
+        """An admission that was logged under the present rules."""
         version = self._version(epoch, self._main) if self._main in self._lines else FILE_CHANGED
         if isinstance(version, str) or version.end != math.inf or tally.first is None or tally.last is None:
             return

@@ -131,6 +131,17 @@ def test_each_format_tells_the_same(logged: Logged) -> None:
         assert logs["attributed"] + logs["unattributed"] + logs["refused"] + logs["rejected"] + logs["no_entry"] == logs["events"]
 
 
+def test_without_an_admission_no_rule_is_called_unused(logged: Logged, tmp_path: Path) -> None:
+    """As with log_connections off: what is refused is logged all the same."""
+    lines = (logged.logs / "postgresql.log").read_bytes().splitlines(keepends=True)
+    (tmp_path / "log").write_bytes(b"".join(line for line in lines if b"LOG:  connection " not in line))
+    result = logged.info(tmp_path / "log")
+    logs = result["logs"]
+    assert (logs["attributed"], logs["rejected"], logs["no_entry"]) == (0, 1, 1)
+    assert (logs["never_used"], logs["covered_from"]) == ([], None)
+    assert all(rule["uses"] is None for rule in result["rules"])
+
+
 def test_a_directory_is_read_once_whatever_the_formats(logged: Logged) -> None:
     result = logged.info(logged.logs)
     assert len(result["logs"]["files"]) == 1

@@ -299,6 +299,16 @@ def test_refusals_quote_their_rule_so_they_need_no_history() -> None:
     assert result.unattributed_refusals == {"rule_gone": 1}
 
 
+def test_refusals_are_no_proof_that_uses_are_logged() -> None:
+    """The server logs them with log_connections off, too, and then every rule would look unused."""
+    refused = [usage_events.Event(kind, T0 + 2, 0.001, None, 4, user="b") for kind in ("refused", "rejected", "no_entry")]
+    for found, covered in ((refused, None), ([*refused, use(3, 3)], (T0 + 3, T0 + 3))):
+        collector = usage.Collector(HBA)
+        for event in (load(0), *found):
+            collector.add(event)
+        assert usage.attribute(collector, {HBA: [version(NOW, T0 - 100)]}).covered == covered
+
+
 def test_a_rule_that_is_there_twice_is_not_guessed() -> None:
     versions = [version(OLD, T0 - 100, T0 + 10), version(NOW + "host all app 10.0.0.0/8 scram-sha-256\n", T0 + 10)]
     assert judged([load(0), use(1, 1)], versions) == ({}, {"rule_gone": 1})
