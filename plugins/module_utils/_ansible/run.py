@@ -7,12 +7,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib  # type: ignore[import-untyped]
 
+from .._hba import collector
 from .._hba.errors import HbaError
 from .._server.errors import MissingLibrary, ServerError
 from .._store.base import StoreError
@@ -26,7 +25,7 @@ def finish(module: AnsibleModule, work: t.Callable[[AnsibleModule], Result]) -> 
     Errors that we raise on purpose become a message; Ansible adds the traceback by itself from -vvv on. Any other exception is a
     defect of ours and keeps its traceback.
     """
-    with _collector_paused():
+    with collector.paused():
         try:
             result = work(module)
         except MissingLibrary as error:
@@ -37,16 +36,3 @@ def finish(module: AnsibleModule, work: t.Callable[[AnsibleModule], Result]) -> 
             if result.pop("failed", False):
                 module.fail_json(**result)
             module.exit_json(**result)
-
-
-@contextlib.contextmanager
-def _collector_paused() -> t.Iterator[None]:
-    """No cycle collection until the module ends: rules and results are many small values without cycles, and looking for cycles among
-    all of them over and over took 40 % of the time for 10,000 rules (docs/bench.md)."""
-    running = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if running:
-            gc.enable()

@@ -12,13 +12,11 @@ number. Source: ``tokenize_auth_file`` and its helpers in PostgreSQL's ``src/bac
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import gc
 import os
 import typing as t
 
-from . import catalog
+from . import catalog, collector
 from .lexer import LogicalLine, logical_lines
 from .model import Field, LineError, Row, Rule, Server, Token, decode, encode
 from .parser import DEFAULT_HOST, Host, Place, line_reader, parse_fields
@@ -82,7 +80,7 @@ def load(path: str, reader: Reader, server: Server, host: Host = DEFAULT_HOST) -
 
     Never raises for what files hold or for files that are missing.
     """
-    with _collector_paused():
+    with collector.paused():
         loader = _Loader(reader, server, host)
         try:
             loader.add_file(path, 0)
@@ -95,21 +93,9 @@ def load(path: str, reader: Reader, server: Server, host: Host = DEFAULT_HOST) -
 def parse_text(raw: bytes, server: Server, file: str = "pg_hba.conf", reader: Reader | None = None, host: Host = DEFAULT_HOST) -> Ruleset:
     """Read one text. What it includes is looked up through ``reader``; without one every inclusion is a missing file."""
     loader = _Loader(DictReader({}) if reader is None else reader, server, host)
-    with _collector_paused():
+    with collector.paused():
         loader.add_text(file, raw)
         return loader.ruleset(file)
-
-
-@contextlib.contextmanager
-def _collector_paused() -> t.Iterator[None]:
-    """No cycle collection meanwhile: rows are many small tuples without cycles, and collecting over and over makes reading superlinear."""
-    running = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if running:
-            gc.enable()
 
 
 def read_lines(path: str, reader: Reader, server: Server, *, usermap: bool = False) -> Lines:

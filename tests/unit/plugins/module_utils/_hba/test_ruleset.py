@@ -9,7 +9,7 @@ import errno
 import time
 
 import pytest
-from ansible_collections.pgops.access.plugins.module_utils._hba import ruleset as ruleset_module
+from ansible_collections.pgops.access.plugins.module_utils._hba import collector
 from ansible_collections.pgops.access.plugins.module_utils._hba.model import LineError, Rule, Server
 from ansible_collections.pgops.access.plugins.module_utils._hba.reader import DictReader
 from ansible_collections.pgops.access.plugins.module_utils._hba.ruleset import Ruleset, load, located, parse_text
@@ -254,5 +254,5 @@ def test_the_collector_runs_again() -> None:
     assert gc.isenabled()
     parse_text(LINE, Server(16))
     assert gc.isenabled()
-    with ruleset_module._collector_paused():
+    with collector.paused():
         assert not gc.isenabled()
