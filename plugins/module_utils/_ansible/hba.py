@@ -37,14 +37,7 @@ def manage(module: AnsibleModule) -> Result:
     """Plans, proves, writes, verifies; see RETURN."""
     for rules in (module.params["rules"], *[section["rules"] for section in module.params["sections"] or ()]):
         module.no_log_values.update(hba_common.secrets_in(rules if isinstance(rules, list) else [rules]))
-    if module.params["patroni"] is None:
-        return managed.manage(module, _Task)
-    from .patroni_manage import OnCluster  # noqa: PLC0415 (a file's task does not pay for it)
-
-    class _ClusterTask(OnCluster[Prover], _Task):
-        """One run on a cluster."""
-
-    return managed.manage(module, _ClusterTask)
+    return managed.manage(module, _Task)
 
 
 class _Task(managed.Task[Prover]):

@@ -47,14 +47,7 @@ def argument_spec() -> dict[str, dict[str, t.Any]]:
 
 def manage(module: AnsibleModule) -> Result:
     """Plans, proves, writes, verifies; see RETURN."""
-    if module.params["patroni"] is None:
-        return managed.manage(module, _Task)
-    from .patroni_manage import OnCluster  # noqa: PLC0415 (a file's task does not pay for it)
-
-    class _ClusterTask(OnCluster[Prover], _Task):
-        """One run on a cluster."""
-
-    return managed.manage(module, _ClusterTask)
+    return managed.manage(module, _Task)
 
 
 class _Task(managed.Task[Prover]):

@@ -113,10 +113,14 @@ class Prover(t.Protocol):
 P = t.TypeVar("P", bound=Prover)
 
 
-def manage(module: AnsibleModule, make: t.Callable[[AnsibleModule, contextlib.ExitStack], Task[t.Any]]) -> Result:
-    """Plans, proves, writes, verifies."""
+def manage(module: AnsibleModule, kind: type[Task[t.Any]]) -> Result:
+    """Plans, proves, writes, verifies: in a file, or with the option ``patroni`` in a cluster."""
+    if module.params["patroni"] is not None:
+        from .patroni_manage import on_cluster  # noqa: PLC0415 (a file's task does not pay for it)
+
+        kind = on_cluster(kind)
     with contextlib.ExitStack() as stack:
-        task = make(module, stack)
+        task = kind(module, stack)
         try:
             with _translated(module, task):
                 result = task.run()
@@ -131,7 +135,7 @@ def manage(module: AnsibleModule, make: t.Callable[[AnsibleModule, contextlib.Ex
 
 def _translated(module: AnsibleModule, task: Task[t.Any]) -> t.ContextManager[None]:
     """Errors of servers that are asked; without one, a task does not pay for the imports (decisions/0066), here and below."""
-    if task.connection is None and not module.params.get("patroni"):
+    if task.connection is None and module.params["patroni"] is None:
         return contextlib.nullcontext()
     from .._server.facts import translated  # noqa: PLC0415
 

@@ -309,3 +309,8 @@ def _server_of(task: managed.Task[t.Any], facts: Facts | None) -> t.Iterator[Non
         yield
     finally:
         task.server = was
+
+
+def on_cluster(kind: type[managed.Task[t.Any]]) -> type[managed.Task[t.Any]]:
+    """The same task on a cluster."""
+    return t.cast("type[managed.Task[t.Any]]", type("ClusterTask", (OnCluster, kind), {}))

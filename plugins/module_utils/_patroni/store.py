@@ -31,23 +31,12 @@ from .client import Client
 Lock = t.Callable[[], t.ContextManager[None]]
 
 
-class PatroniStore:
-    """The list ``postgresql.pg_hba`` or ``postgresql.pg_ident`` of one cluster.
+class _Store:
+    """What the stores of one cluster share: its client, the lock of their writers, and the configuration."""
 
-    ``lock`` gives a context in which no other writer of this collection writes. ``seed``: the text that a list which does not exist yet
-    begins with; without one that is an error. ``writable``: credentials for writing are at hand, so that reading may use them too.
-    """
-
-    def __init__(
-        self, client: Client, key: str = "pg_hba", *, lock: Lock | None = None, seed: bytes | None = None, writable: bool = True
-    ) -> None:
-        if key not in model.KEYS:
-            raise ValueError(f"no list of Patroni's: {key}")
+    def __init__(self, client: Client, lock: Lock | None, writable: bool) -> None:
         self.client = client
-        self.key = key
-        self.path = f"postgresql.{key} of the cluster behind {client.urls[0]}"
         self._lock = lock
-        self._seed = seed
         self._writable = writable
         self._held = False
 
@@ -64,6 +53,28 @@ class PatroniStore:
             finally:
                 self._held = False
 
+    def config(self) -> model.Config:
+        """The whole dynamic configuration."""
+        return self.client.fresh() if self._writable else self.client.config()
+
+
+class PatroniStore(_Store):
+    """The list ``postgresql.pg_hba`` or ``postgresql.pg_ident`` of one cluster.
+
+    ``lock`` gives a context in which no other writer of this collection writes. ``seed``: the text that a list which does not exist yet
+    begins with; without one that is an error. ``writable``: credentials for writing are at hand, so that reading may use them too.
+    """
+
+    def __init__(
+        self, client: Client, key: str = "pg_hba", *, lock: Lock | None = None, seed: bytes | None = None, writable: bool = True
+    ) -> None:
+        if key not in model.KEYS:
+            raise ValueError(f"no list of Patroni's: {key}")
+        super().__init__(client, lock, writable)
+        self.key = key
+        self.path = f"postgresql.{key} of the cluster behind {client.urls[0]}"
+        self._seed = seed
+
     def read(self) -> base.Snapshot:
         """The list's text now. Raises StoreMissing when there is no list and no seed, InvalidConfiguration, PatroniError."""
         config = self.config()
@@ -77,10 +88,6 @@ class PatroniStore:
                 "check the cluster, or ask for the list to be created, which begins with the leader's present file",
             )
         return base.Snapshot(self._seed, False, config)
-
-    def config(self) -> model.Config:
-        """The whole dynamic configuration."""
-        return self.client.fresh() if self._writable else self.client.config()
 
     def write(self, snapshot: base.Snapshot, after: bytes, *, backup: bool = False) -> base.Written:
         """Replace the list. Raises StoreConflict when it is no longer what ``snapshot`` says, and PatroniError."""
@@ -114,32 +121,16 @@ class PatroniStore:
             _sent(self, {"postgresql": {self.key: None}}, look=False)
 
 
-class ConfigStore:
+class ConfigStore(_Store):
     """The whole dynamic configuration, as JSON with its keys in order, with the same compare-and-swap as a list."""
 
     def __init__(self, client: Client, *, lock: Lock | None = None, writable: bool = True) -> None:
-        self.client = client
+        super().__init__(client, lock, writable)
         self.path = f"the dynamic configuration of the cluster behind {client.urls[0]}"
-        self._lock = lock
-        self._writable = writable
-        self._held = False
-
-    @contextlib.contextmanager
-    def lock(self) -> t.Iterator[None]:
-        """Keep other writers of this collection out; re-entrant."""
-        if self._held or self._lock is None:
-            yield
-            return
-        with self._lock():
-            self._held = True
-            try:
-                yield
-            finally:
-                self._held = False
 
     def read(self) -> base.Snapshot:
         """The configuration now. Raises PatroniError."""
-        config = self.client.fresh() if self._writable else self.client.config()
+        config = self.config()
         return base.Snapshot(text_of_config(config), True, config)
 
     def write(self, snapshot: base.Snapshot, after: bytes, *, backup: bool = False) -> base.Written:
