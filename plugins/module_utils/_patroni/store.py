@@ -37,6 +37,8 @@ class _Store:
     def __init__(self, client: Client, lock: Lock | None, writable: bool) -> None:
         self.client = client
         self._lock = lock
+        self.sent = False
+        """Whether a change was sent: from then on no failure may be told as "nothing was changed"."""
         self._writable = writable
         self._held = False
 
@@ -153,18 +155,20 @@ def _sent(store: PatroniStore | ConfigStore, change: t.Mapping[str, t.Any], *, l
     A change whose answer is lost may lie in a member's or etcd's queue, and be done when they go on.
     """
     lost = ""
+    store.sent = True
     try:
         store.client.patch(change)
     except errors.OutcomeUnknown as unanswered:
-        lost = f"a change was sent, and whether it will be there is not known: {unanswered.reason}"
+        lost = f"{NOT_KNOWN}: {unanswered.reason}"
     try:
         return store.read() if look else base.Snapshot(b"")
     except errors.Unreachable as unread:
         reason = f"{lost}; {unread.reason}" if lost else f"was written, but cannot be read back: {unread.reason}"
-    raise errors.OutcomeUnknown(store.path, reason, _AGAIN, written=True)
+    raise errors.OutcomeUnknown(store.path, reason, AGAIN, written=True)
 
 
-_AGAIN = "run again when the cluster answers, which looks at what is there first"
+NOT_KNOWN = "a change was sent, and whether it will be there is not known"
+AGAIN = "run again when the cluster answers, which looks at what is there first"
 
 
 def text_of_config(config: t.Mapping[str, t.Any]) -> bytes:
