@@ -15,7 +15,7 @@ import typing as t
 from .._patroni import client, errors, model
 from .._patroni.store import PatroniStore
 from .._server import session
-from .._server.errors import CannotConnect
+from .._server.errors import CannotConnect, ServerError
 from .._server.facts import Facts, ServerFiles, ask, translated
 from .._store import base
 from .arguments import connection_parameters
@@ -213,15 +213,22 @@ class Cluster:
 
     @contextlib.contextmanager
     def lock(self) -> t.Iterator[None]:
-        """Take turns with other writers of this collection: an advisory lock on the leader's server, which ends with its session."""
+        """Take turns with other writers of this collection: an advisory lock on the leader's server, which ends with its session.
+
+        Raises StoreBusy, and Unreachable when the server goes away.
+        """
         node = self.leader()
         deadline = time.monotonic() + self.client.access.timeout
         connection = node.connection
-        with translated("to take turns with other writers"):
-            while not session.rows(connection, "select pg_catalog.pg_try_advisory_lock(%s)", [ADVISORY_LOCK])[0][0]:
-                if time.monotonic() > deadline:
-                    raise base.StoreBusy(f"the cluster's leader {node.name}", "another writer keeps the lock", "run again later")
-                time.sleep(0.05)
+        place = f"the cluster's leader {node.name}"
+        try:
+            with translated("to take turns with other writers"):
+                while not session.rows(connection, "select pg_catalog.pg_try_advisory_lock(%s)", [ADVISORY_LOCK])[0][0]:
+                    if time.monotonic() > deadline:
+                        raise base.StoreBusy(place, "another writer keeps the lock", "run again later")
+                    time.sleep(0.05)
+        except ServerError as error:  # a store's lock fails as a store does
+            raise errors.Unreachable(place, str(error), "run again when it answers") from error
         try:
             yield
         finally:

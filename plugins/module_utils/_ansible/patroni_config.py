@@ -15,7 +15,7 @@ import typing as t
 
 from .._hba import ruleset
 from .._patroni import errors, model
-from .._patroni.store import ConfigStore, text_of_config
+from .._patroni.store import ConfigStore, text_of_config, update
 from .._server import session
 from .._server.errors import CannotConnect
 from .._server.facts import translated
@@ -157,7 +157,7 @@ class _Task:
 
     def run(self) -> Result:
         """Check mode does the same without the write."""
-        outcome = base.update(self.store, self.plan, check=self.module.check_mode)
+        outcome = update(self.store, self.plan, check=self.module.check_mode)
         plan = outcome.plan
         result: Result = {"changed": outcome.changed, "config": masked(plan.config), "diff": _difference(plan)}
         result["patch"] = masked(model.change_between(json.loads(plan.before), plan.config))

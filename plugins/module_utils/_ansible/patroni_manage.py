@@ -119,7 +119,7 @@ class OnCluster(managed.Task[P]):
     def run(self) -> Result:
         """The four steps. Check mode does the same without the write."""
         healed = self.cluster.steady(self._check_origins)
-        outcome = self._update()
+        outcome = patroni_store.update(self.store, self.prover.plan, check=self.module.check_mode)
         changed = outcome.changed or bool(healed)
         if self.reload and outcome.written:
             try:
@@ -129,15 +129,6 @@ class OnCluster(managed.Task[P]):
         for warning in self.prover.warnings:
             self.module.warn(warning)
         return {"changed": changed, **self.shown(outcome), "reloaded": self.reload and changed, "reload_proof": None}
-
-    def _update(self) -> base.Outcome[plan.Plan]:
-        """Plan, prove, write. What goes wrong once a change was sent (the leader's session ends, say) is not told as nothing changed."""
-        try:
-            return base.update(self.store, self.prover.plan, check=self.module.check_mode)
-        except (ServerError, errors.Unreachable) as problem:
-            if not self.store.sent:
-                raise
-            raise errors.OutcomeUnknown(self.path, f"{patroni_store.NOT_KNOWN}: {problem}", patroni_store.AGAIN, written=True) from problem
 
     def _check_origins(self) -> list[str]:
         """Refuse where a write would have no effect; members that have only missed a change are told to write their files."""
@@ -188,7 +179,7 @@ class OnCluster(managed.Task[P]):
             try:
                 self._converge(after=True, deadline=time.monotonic() + self.cluster.given["wait"])
             except Superseded:
-                again = base.update(self.store, self.prover.plan)
+                again = patroni_store.update(self.store, self.prover.plan)
                 outcome = base.Outcome(again.plan, True, again.snapshot, outcome.created, None, attempt + 1)
             else:
                 return outcome
@@ -273,7 +264,7 @@ class OnCluster(managed.Task[P]):
             self.store.restore(outcome)
             result["rolled_back"] = True
             end = "The old list is back"
-        except (ServerError, base.StoreError) as error:  # the lock asks the leader's server
+        except base.StoreError as error:
             result["changed"] = True
             end = f"The old list could not be put back ({error}); look at it before a member's next restart"
         if result["rolled_back"]:

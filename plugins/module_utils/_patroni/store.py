@@ -149,6 +149,16 @@ class ConfigStore(_Store):
             return base.Written(written)
 
 
+def update(store: PatroniStore | ConfigStore, planner: t.Callable[[bytes], base.P], *, check: bool = False) -> base.Outcome[base.P]:
+    """:func:`base.update`, which may send more than once. When members go away after a change was sent, that is OutcomeUnknown, too."""
+    try:
+        return base.update(store, planner, check=check)
+    except errors.Unreachable as problem:
+        if not store.sent:
+            raise
+        raise errors.OutcomeUnknown(store.path, f"{_NOT_KNOWN}: {problem}", _AGAIN, written=True) from problem
+
+
 def _sent(store: PatroniStore | ConfigStore, change: t.Mapping[str, t.Any], *, look: bool = True) -> base.Snapshot:
     """Send a change, and look what is there then. Raises OutcomeUnknown when neither the answer nor the look can be had.
 
@@ -159,16 +169,16 @@ def _sent(store: PatroniStore | ConfigStore, change: t.Mapping[str, t.Any], *, l
     try:
         store.client.patch(change)
     except errors.OutcomeUnknown as unanswered:
-        lost = f"{NOT_KNOWN}: {unanswered.reason}"
+        lost = f"{_NOT_KNOWN}: {unanswered.reason}"
     try:
         return store.read() if look else base.Snapshot(b"")
     except errors.Unreachable as unread:
         reason = f"{lost}; {unread.reason}" if lost else f"was written, but cannot be read back: {unread.reason}"
-    raise errors.OutcomeUnknown(store.path, reason, AGAIN, written=True)
+    raise errors.OutcomeUnknown(store.path, reason, _AGAIN, written=True)
 
 
-NOT_KNOWN = "a change was sent, and whether it will be there is not known"
-AGAIN = "run again when the cluster answers, which looks at what is there first"
+_NOT_KNOWN = "a change was sent, and whether it will be there is not known"
+_AGAIN = "run again when the cluster answers, which looks at what is there first"
 
 
 def text_of_config(config: t.Mapping[str, t.Any]) -> bytes:
