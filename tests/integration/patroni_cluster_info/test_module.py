@@ -9,7 +9,6 @@ from patroni_support import Cluster
 
 from .conftest import call
 
-
 TIMELINE = {
     True: "select ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int",
     False: "select received_tli from pg_stat_wal_receiver",
