@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import types
 import typing as t
 
 from .._patroni import errors, model
@@ -314,4 +315,4 @@ def _server_of(task: managed.Task[t.Any], facts: Facts | None) -> t.Iterator[Non
 
 def on_cluster(kind: type[managed.Task[t.Any]]) -> type[managed.Task[t.Any]]:
     """The same task on a cluster."""
-    return t.cast("type[managed.Task[t.Any]]", type("ClusterTask", (OnCluster, kind), {}))
+    return t.cast("type[managed.Task[t.Any]]", types.new_class("ClusterTask", (OnCluster, kind)))

@@ -156,7 +156,8 @@ def update(store: PatroniStore | ConfigStore, planner: t.Callable[[bytes], base.
     except errors.Unreachable as problem:
         if not store.sent:
             raise
-        raise errors.OutcomeUnknown(store.path, f"{_NOT_KNOWN}: {problem}", _AGAIN, written=True) from problem
+        gone = str(problem)
+    raise errors.OutcomeUnknown(store.path, f"{_NOT_KNOWN}: {gone}", _AGAIN, written=True)
 
 
 def _sent(store: PatroniStore | ConfigStore, change: t.Mapping[str, t.Any], *, look: bool = True) -> base.Snapshot:
