@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
 import json
@@ -60,11 +61,6 @@ def eventually(what: str, test: t.Callable[[], object], seconds: float = 90) -> 
     while not test():
         assert time.monotonic() < deadline, f"after {seconds:.0f} s: {what}; members: {listed()}"
         time.sleep(0.5)
-
-
-def kill(name: str) -> None:
-    """Kill the container's first process as the kernel would; the engine starts it again."""
-    os.kill(int(docker("inspect", "--format", "{{.State.Pid}}", name).stdout), signal.SIGKILL)
 
 
 def superuser(port: int = NOTE["port"]) -> psycopg2.extensions.connection:
@@ -138,20 +134,17 @@ class Knocking:
             self._stop.wait(0.2)
 
 
-def change_access(tmp: Path, rules_wanted: str, *, unreachable: str = "refuse", attempts: int = 4) -> None:
-    """The module pg_hba on the cluster, run by Ansible as its users run it; again while a failover is under way."""
-    task = {
-        "login_user": "postgres", "login_password": PASSWORD, "login_db": "postgres", "section": "clients", "rules": rules_wanted,
-        "patroni": {
-            "urls": [f"http://{address}:8008" for address in MEMBERS.values()], "username": "patroni", "password": REST_PASSWORD,
-            "unreachable": unreachable,
-        },
+def task(tmp: Path, module: str, options: dict[str, t.Any], *, unreachable: str = "refuse", attempts: int = 4) -> None:
+    """A module on the cluster, run by Ansible as its users run it; again while a failover is under way."""
+    login = {"login_user": "postgres", "login_password": PASSWORD, "login_db": "postgres"}
+    patroni = {
+        "urls": [f"http://{address}:8008" for address in MEMBERS.values()], "username": "patroni", "password": REST_PASSWORD,
+        "unreachable": unreachable,
     }  # fmt: skip
-    play = [
-        {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [{"name": "Change", "pgops.access.pg_hba": task}]}
-    ]
-    play[0]["vars"] = {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
-    (tmp / "play.yml").write_text(yaml.safe_dump(play))
+    tasks = [{"name": "Change", f"pgops.access.{module}": {**login, "patroni": patroni, **options}}]
+    interpreter = {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": interpreter, "tasks": tasks}
+    (tmp / "play.yml").write_text(yaml.safe_dump([play]))
     said = ""
     for _attempt in range(attempts):
         done = subprocess.run(["ansible-playbook", str(tmp / "play.yml")], capture_output=True, text=True, timeout=150, check=False)
@@ -160,3 +153,76 @@ def change_access(tmp: Path, rules_wanted: str, *, unreachable: str = "refuse", 
         said = done.stdout + done.stderr
         time.sleep(3)
     raise AssertionError(said)
+
+
+def change_access(tmp: Path, rules_wanted: str, *, unreachable: str = "refuse") -> None:
+    """One section of rules by the module pg_hba."""
+    task(tmp, "pg_hba", {"section": "clients", "rules": rules_wanted}, unreachable=unreachable)
+
+
+def dynamic() -> dict[str, t.Any]:
+    """The dynamic configuration, from the first member that answers."""
+    for address in MEMBERS.values():
+        with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
+            return dict(json.loads(urllib.request.urlopen(f"http://{address}:8008/config", timeout=3).read()))
+    return {}
+
+
+def patch(content: dict[str, t.Any]) -> None:
+    """What somebody else writes into the dynamic configuration."""
+    login = base64.b64encode(f"patroni:{REST_PASSWORD}".encode()).decode()
+    headers = {"Authorization": f"Basic {login}", "Content-Type": "application/json"}
+    url = f"http://{next(iter(MEMBERS.values()))}:8008/config"
+    urllib.request.urlopen(urllib.request.Request(url, json.dumps(content).encode(), headers, method="PATCH"), timeout=10).close()
+
+
+class Killing:
+    """Kills a member's container in the moment in which the cluster's rules become other ones, while the task still waits for members."""
+
+    def __init__(self, victim: str) -> None:
+        self.seen = self.killed = 0.0
+        self._victim, self._before = victim, dynamic()["postgresql"]["pg_hba"]
+        self._pid = int(docker("inspect", "--format", "{{.State.Pid}}", victim).stdout)
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Killing:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_unused: object) -> None:
+        self._thread.join(60)
+
+    def _watch(self) -> None:
+        while dynamic().get("postgresql", {}).get("pg_hba", self._before) == self._before:
+            time.sleep(0.01)
+        self.seen = time.monotonic()
+        os.kill(self._pid, signal.SIGKILL)
+        self.killed = time.monotonic()
+
+
+def run_again(name: str, **environment: str) -> None:
+    """Make a member's container anew on its volume with other variables, as somebody does by hand who forgets the other members."""
+    found = json.loads(docker("inspect", name).stdout)[0]
+    host = found["HostConfig"]
+    variables = {**dict(entry.split("=", 1) for entry in found["Config"]["Env"]), **environment}
+    words = [f"--env={variable}={value}" for variable, value in variables.items()]
+    words += [f"--tmpfs={path}:{options}" for path, options in host["Tmpfs"].items()]
+    for mount in host["Mounts"]:
+        read_only = ",readonly" if mount.get("ReadOnly") else ""
+        words.append(f"--mount=type={mount['Type']},source={mount['Source']},target={mount['Target']}{read_only}")
+    words += ["--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", f"--hostname={name}", f"--name={name}"]
+    words += [f"--network={NOTE['network']}", f"--ip={MEMBERS[name]}", "--restart=unless-stopped"]
+    docker("rm", "--force", name)
+    docker("run", "--detach", *words, found["Config"]["Image"])
+
+
+def said(name: str, event: str) -> list[dict[str, t.Any]]:
+    """The lines of a member's log with this event."""
+    done = docker("logs", name)
+    lines = [json.loads(line) for line in (done.stdout + done.stderr).splitlines() if line.startswith("{")]
+    return [line for line in lines if line.get("event") == event]
+
+
+def on_member(name: str, query: str) -> str:
+    """One value from one member's own server, over its socket."""
+    return docker("exec", name, "psql", "-XAtq", "-d", "postgres", "-c", query).stdout.strip()
