@@ -13,7 +13,7 @@
 #   PGDG_URL                         the project's address   a mirror of that repository
 #   WITH_JIT                         false                   true adds LLVM (110 MB)
 #   WITH_APT                         false                   true keeps apt, debconf and Perl, for images built on top of this one (25 MB)
-#   WITH_FULL_ICU                    false                   true keeps ICU's data of which no part sorts or spells: currencies, units, time zones (11 MB)
+#   WITH_FULL_ICU                    false                   true keeps all of ICU: formats, names in other languages, transliteration (24 MB)
 #   EXTRA_PACKAGES                   (empty)                 more Debian packages, separated by blanks, e.g. postgresql-15-postgis-3
 #   EXTENSION_BUILD_PACKAGES         (empty)                 Debian packages for compiling what lies in image/extensions (see its README.md)
 #   EXTRA_LOCALES                    (empty)                 locales of the C library beside C.UTF-8, e.g. "de_DE.UTF-8 en_US.UTF-8"

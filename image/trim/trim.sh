@@ -35,7 +35,8 @@ fi
 # Also from a base that was pulled, which no exclusion of dpkg has seen.
 find /usr/share/doc -type f ! -name copyright -delete
 find /usr/share/doc -depth -type d -empty -delete
-rm -rf /usr/share/man /usr/share/info /usr/share/lintian /usr/share/locale/* /usr/share/bash-completion /usr/share/zoneinfo/right
+rm -rf /usr/share/man /usr/share/info /usr/share/lintian /usr/share/locale/* /usr/share/bash-completion /usr/share/zoneinfo/right \
+    /usr/share/postgresql/*/man
 # Character sets for iconv(3): the server converts by itself. The usual ones stay, as in Debian's later libc-bin.
 find /usr/lib/*/gconv -name '*.so' ! -name 'ISO8859-1.so' ! -name 'ISO8859-15.so' ! -name 'CP1252.so' ! -name 'UTF-*.so' ! -name 'UNICODE.so' -delete
 if command -v iconvconfig >/dev/null; then iconvconfig; fi
@@ -43,7 +44,11 @@ if command -v iconvconfig >/dev/null; then iconvconfig; fi
 rm -f /var/lib/dpkg/info/*.symbols /var/lib/dpkg/info/*.shlibs
 if [ "$WITH_APT" != true ]; then rm -f /var/lib/dpkg/info/*.templates; fi
 rm -f /usr/bin/pzstd
-# Python's own tests and the texts of its interactive help.
+# What a debugger prints with.
+rm -rf /usr/share/gcc /usr/share/gdb
+# Python's own tests, the texts of its interactive help, and a drawing module whose other half (tkinter) is not there.
+rm -f /usr/lib/python3*/lib-dynload/_test*.so /usr/lib/python3*/lib-dynload/_ctypes_test*.so /usr/lib/python3*/lib-dynload/_xxtestfuzz*.so \
+    /usr/lib/python3*/turtle.py /usr/lib/python3*/__pycache__/turtle.*
 rm -rf /usr/lib/python3*/test /usr/lib/python3*/pydoc_data/topics.py /usr/lib/python3*/pydoc_data/__pycache__ /usr/lib/python3*/lib2to3/tests
 
 # Nobody becomes anybody else in this container, and nobody leaves files for others outside of what is mounted.
