@@ -5,13 +5,15 @@
 """Does a failover lose what was acknowledged, and how long does nobody write? `make failover N=30 [PROFILE=default|fast]`.
 
 Brings up a cluster of its own with the playbook `cluster`, lets writers insert rows through its entry point, each row a transaction of
-its own, and does something bad to the primary N times at random moments. Afterwards every acknowledged row must be there, once.
+its own, and does something bad to the primary N times at random moments. Afterwards every acknowledged row must be there, once. A writer
+whose connection ends tries again every tenth of a second; that, and making a connection, is part of the time without writes.
 
     kill        the container's first process is killed as by the kernel; the engine starts the container again
     lost        the container is killed and stays away until somebody else leads
     pause       every process of the container stands still, then wakes up and believes to lead
     partition   the container is cut from the network, then comes back
-    switchover  the lead is handed over on purpose
+    switchover  the lead is handed over on purpose, to whom Patroni likes
+    named       the same, to a standby that is named
 
 Docker only; the user may have to be root (kill needs to signal a process of a container).
 """
@@ -19,19 +21,23 @@ Docker only; the user may have to be root (kill needs to signal a process of a c
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import contextlib
+import http.client
+import itertools
 import json
 import os
 import random
 import signal
-import statistics
 import subprocess
 import sys
 import threading
 import time
+import typing as t
+import urllib.request
 from pathlib import Path
 
 import psycopg2
+from account import Round, account, last_line, outage, steady, table
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -41,11 +47,18 @@ from house import STATE, VENV, ansible_env  # noqa: E402 - the tools are a direc
 NAME = "pgops-failover"
 SUBNET = "172.30.238"
 PORT = 15432
-KINDS = ("kill", "lost", "pause", "partition", "switchover")
+KINDS = ("kill", "lost", "pause", "partition", "switchover", "named")
 DOCKER = "/usr/bin/docker" if Path("/usr/bin/docker").exists() else "docker"
 CTL = ["/opt/pgops/venv/bin/patronictl", "-c", "/run/postgresql/pgops/patroni"]
 RECOVERY_SECONDS = 180.0
 WRITERS = 4
+RETRY_SECONDS = 0.1
+# Writes flow again when they did for so long, and never paused for so long.
+STEADY_SECONDS, GAP_SECONDS = 1.0, 0.5
+# Rows that were under way when something bad happened may be acknowledged for so long afterwards.
+UNDER_WAY_SECONDS = 1.0
+# The bad thing comes at any moment of Patroni's loop: how long that takes (roles/pg_cluster/vars/main.yml).
+LOOP_SECONDS = {"default": 10.0, "fast": 1.0}
 
 
 def docker(*words: str, check: bool = True) -> str:
@@ -56,12 +69,9 @@ def docker(*words: str, check: bool = True) -> str:
     return done.stdout.strip()
 
 
-@dataclasses.dataclass
-class Round:
-    """What one round did."""
-
-    kind: str
-    outage: float
+def address(member: int | str) -> str:
+    """Of a member, by its number or its name."""
+    return f"{SUBNET}.{20 + int(str(member).rpartition('-')[2])}"
 
 
 class Cluster:
@@ -91,30 +101,26 @@ class Cluster:
         """The superuser's."""
         return (STATE / "clusters" / NAME / "secrets" / "superuser").read_text().strip()
 
-    def members(self) -> list[dict[str, str]]:
+    def members(self) -> list[dict[str, t.Any]]:
         """Patroni's list, from any member that answers; empty when none does."""
         for number in (1, 2, 3):
-            done = subprocess.run(
-                [DOCKER, "exec", f"{NAME}-{number}", *CTL, "list", "--format", "json"],
-                capture_output=True,
-                text=True,
-                timeout=30,
-                check=False,
-            )
-            if done.returncode == 0:
-                return list(json.loads(done.stdout))
+            url = f"http://{address(number)}:8008/cluster"
+            with contextlib.suppress(OSError, ValueError, http.client.HTTPException), urllib.request.urlopen(url, timeout=2.5) as answer:
+                return list(json.load(answer)["members"])
         return []
 
     def leader(self) -> str:
         """The member that leads; empty when none does."""
-        return next((m["Member"] for m in self.members() if "Leader" in m["Role"] and m["State"] == "running"), "")
+        return next((str(m["name"]) for m in self.members() if m["role"] == "leader" and m["state"] == "running"), "")
 
     def whole(self) -> bool:
         """Whether one leads and both others follow it synchronously."""
-        roles = sorted((m["Role"], m["State"]) for m in self.members())
-        return [role for role, _state in roles] == ["Leader", "Quorum Standby", "Quorum Standby"] and [s for _r, s in roles[1:]] == [
-            "streaming"
-        ] * 2
+        found = sorted((m["role"], m["state"]) for m in self.members())
+        return found == [("leader", "running"), ("quorum_standby", "streaming"), ("quorum_standby", "streaming")]
+
+    def describe(self) -> str:
+        """The members in one line."""
+        return ", ".join(f"{m['name']} {m['role']} {m['state']}" for m in self.members()) or "no member answers"
 
 
 class Writers:
@@ -146,9 +152,11 @@ class Writers:
         for thread in self._threads:
             thread.join(60)
 
-    def last(self) -> float:
-        """When the last row was acknowledged."""
-        return self.acknowledged[-1][0] if self.acknowledged else 0.0
+    def times(self, since: float) -> list[float]:
+        """When rows were acknowledged, from a moment on."""
+        # Threads append in the order of time, but for some milliseconds.
+        recent = itertools.takewhile(lambda entry: entry[0] > since - 1.0, reversed(self.acknowledged))
+        return [moment for moment, _row in recent if moment >= since]
 
     def _write(self, writer: int) -> None:
         number = 0
@@ -166,7 +174,7 @@ class Writers:
                 if session is not None:
                     session.close()
                 session = None
-                self._stop.wait(0.1)
+                self._stop.wait(RETRY_SECONDS)
 
 
 def hurt(kind: str, cluster: Cluster, leader: str) -> None:
@@ -180,8 +188,9 @@ def hurt(kind: str, cluster: Cluster, leader: str) -> None:
     elif kind == "partition":
         docker("network", "disconnect", f"{NAME}-cluster", leader)
     else:
-        candidate = random.choice([m["Member"] for m in cluster.members() if "Standby" in m["Role"]])
-        docker("exec", leader, *CTL, "switchover", "--leader", leader, "--candidate", candidate, "--force")
+        standbys = [str(m["name"]) for m in cluster.members() if m["role"] == "quorum_standby"]
+        candidate = ["--candidate", random.choice(standbys)] if kind == "named" else []
+        docker("exec", leader, *CTL, "switchover", "--leader", leader, *candidate, "--force")
 
 
 def mend(kind: str, leader: str) -> None:
@@ -191,48 +200,37 @@ def mend(kind: str, leader: str) -> None:
     elif kind == "pause":
         docker("unpause", leader)
     elif kind == "partition":
-        docker("network", "connect", "--ip", f"{SUBNET}.{20 + int(leader.rpartition('-')[2])}", f"{NAME}-cluster", leader)
+        docker("network", "connect", "--ip", address(leader), f"{NAME}-cluster", leader)
 
 
-def wait_for(what: str, test: object, seconds: float = RECOVERY_SECONDS) -> None:
+def wait_for(what: str, cluster: Cluster, test: t.Callable[[], bool]) -> None:
     """Until a test holds; raises SystemExit when it never does."""
-    deadline = time.monotonic() + seconds
-    while not test():  # type: ignore[operator]
+    deadline = time.monotonic() + RECOVERY_SECONDS
+    while not test():
         if time.monotonic() > deadline:
-            raise SystemExit(f"after {seconds:.0f} s: {what}")
-        time.sleep(0.5)
+            raise SystemExit(f"after {RECOVERY_SECONDS:.0f} s: {what} ({cluster.describe()})")
+        time.sleep(0.25)
 
 
-def outage(times: list[float], begin: float) -> float:
-    """The longest time without an acknowledged row from ``begin`` on."""
-    seen = [begin, *(moment for moment in times if moment >= begin)]
-    return max((later - earlier for earlier, later in zip(seen, seen[1:])), default=0.0)
-
-
-def one_round(kind: str, cluster: Cluster, writers: Writers) -> Round:
+def one_round(kind: str, cluster: Cluster, writers: Writers, loop: float) -> Round:
     """One bad thing, until writes flow again, and until the cluster is whole again."""
-    time.sleep(random.uniform(1, 4))
+    time.sleep(0.5 + random.uniform(0, loop))
     leader = cluster.leader()
     if not leader:
-        raise SystemExit("nobody leads, though the cluster was whole a moment ago")
-    begin, first = time.monotonic(), len(writers.acknowledged)
+        raise SystemExit(f"nobody leads, though the cluster was whole a moment ago ({cluster.describe()})")
+    begin = time.monotonic()
     hurt(kind, cluster, leader)
-    done = time.monotonic()
-    # Rows that were under way may still be acknowledged: writes flow again when they have for three seconds, after those.
-    wait_for(f"nobody writes after {kind} of {leader}", lambda: flows(writers, max(done + 2.0, begin)))
+    over = time.monotonic() + UNDER_WAY_SECONDS
+    wait_for(f"nobody writes after {kind} of {leader}", cluster, lambda: flows(writers, over))
     mend(kind, leader)
-    wait_for(f"the cluster is not whole again after {kind} of {leader}", cluster.whole)
-    times = [moment for moment, _row in writers.acknowledged[first:]]
-    return Round(kind, outage(sorted(times), begin))
+    wait_for(f"the cluster is not whole again after {kind} of {leader}", cluster, cluster.whole)
+    return Round(kind, outage(writers.times(begin), begin, time.monotonic()))
 
 
 def flows(writers: Writers, since: float) -> bool:
-    """Whether rows have been acknowledged for three seconds without a gap of half a second, all after ``since``."""
+    """Whether rows were acknowledged all the time lately, after ``since``."""
     now = time.monotonic()
-    recent = sorted(moment for moment, _row in writers.acknowledged[-5000:] if moment >= now - 3.0)
-    if now - 3.0 < since or not recent or now - recent[-1] > 0.5:
-        return False
-    return all(later - earlier < 0.5 for earlier, later in zip([now - 3.0, *recent], recent))
+    return now - STEADY_SECONDS >= since and steady(writers.times(now - STEADY_SECONDS), now - STEADY_SECONDS, now, GAP_SECONDS)
 
 
 def rows(writers: Writers) -> dict[int, int]:
@@ -264,7 +262,7 @@ def main() -> int:
     print(f"bringing up the cluster {NAME}, profile {given.profile}, seed {seed}", flush=True)
     cluster.play()
     try:
-        return rounds(given.rounds, kinds, cluster)
+        return rounds(given.rounds, kinds, cluster, LOOP_SECONDS[given.profile])
     finally:
         if not given.keep:
             for name in docker("ps", "--quiet", "--filter", f"name={NAME}-", "--filter", "status=paused", check=False).split():
@@ -272,37 +270,30 @@ def main() -> int:
             cluster.play(pg_cluster_state="absent", pgops_purge=True)
 
 
-def rounds(count: int, kinds: list[str], cluster: Cluster) -> int:
+def rounds(count: int, kinds: list[str], cluster: Cluster, loop: float) -> int:
     """All rounds, then the account."""
-    wait_for("the cluster is not whole", cluster.whole)
+    wait_for("the cluster is not whole", cluster, cluster.whole)
     writers = Writers(cluster.password())
     writers.start()
     # Each kind as often as the others, in random order.
     order = [kinds[index % len(kinds)] for index in range(count)]
     random.shuffle(order)
+    began = time.monotonic()
+    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors; {WRITERS} writers", flush=True)
     done: list[Round] = []
     for number, kind in enumerate(order, 1):
         before = len(writers.acknowledged)
-        done.append(one_round(kind, cluster, writers))
+        done.append(one_round(kind, cluster, writers, loop))
         print(
             f"round {number}/{count}: {kind}, {done[-1].outage:.1f} s without writes, {len(writers.acknowledged) - before} rows", flush=True
         )
     writers.stop()
-    found = rows(writers)
-    acknowledged = [row for _moment, row in writers.acknowledged]
-    lost = [row for row in acknowledged if row not in found]
-    duplicated = [row for row, times in found.items() if times > 1]
-    for kind in KINDS:
-        times = [entry.outage for entry in done if entry.kind == kind]
-        if times:
-            print(f"{kind}: {len(times)} rounds, median {statistics.median(times):.1f} s, max {max(times):.1f} s")
-    outages = [entry.outage for entry in done]
-    print(
-        f"{count} rounds, {len(acknowledged)} acknowledged, {len(lost)} lost, {len(duplicated)} duplicated, "
-        f"outage median {statistics.median(outages):.1f} s, max {max(outages):.1f} s",
-        flush=True,
-    )
-    return 1 if lost or duplicated else 0
+    total = account([row for _moment, row in writers.acknowledged], rows(writers))
+    print(f"load {os.getloadavg()[0]:.1f}; {(time.monotonic() - began) / 60:.1f} minutes", *table(done), sep="\n")
+    if not total.clean:
+        print(f"lost: {total.lost[:20]}", f"duplicated: {total.duplicated[:20]}", sep="\n")
+    print(last_line(done, total), flush=True)
+    return 0 if total.clean else 1
 
 
 if __name__ == "__main__":
