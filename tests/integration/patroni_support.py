@@ -134,10 +134,11 @@ def interpreter() -> str:
     raise fetch.Unavailable("no Python that the servers' account can run")
 
 
-def patroni(python: str) -> Path:
-    """A folder with Patroni, its etcd client and a driver, for this interpreter, in the versions of the image."""
+def patroni(python: str, release: str = "") -> Path:
+    """A folder with Patroni, its etcd client and a driver, for this interpreter, in the versions of the image, or another release."""
     pins = dict(re.findall(r"^([a-z0-9-]+)==([^\s\\]+)", (ROOT / "requirements/image.txt").read_text(), re.MULTILINE))
     tag = subprocess.run([python, "-c", "import sys; print(sys.implementation.cache_tag)"], check=True, capture_output=True, text=True)
+    pins = {**pins, "patroni": release or pins["patroni"]}
     home = CACHE / "patroni" / f"{tag.stdout.strip()}-{pins['patroni']}-{PSYCOPG2}"
     if not home.exists():
         home.parent.mkdir(parents=True, exist_ok=True)
@@ -332,6 +333,8 @@ class Cluster:
         self.local_parameters: dict[str, str] = options.get("local_parameters", {})
         self.more: dict[str, t.Any] = options.get("dynamic", {})
         self.scheme = options.get("scheme", "http")
+        self.release: str = options.get("release", "")
+        """Of Patroni; empty: the image's."""
         self.context: t.Any = None
         self.etcd: list[subprocess.Popen[bytes]] = []
         self.members: list[Member] = []
@@ -374,7 +377,7 @@ class Cluster:
         self.root = Path(tempfile.mkdtemp(prefix="pgc-", dir=base if len(base) < 40 else "/tmp")).resolve()
         self.root.chmod(0o755)
         self.python = interpreter()
-        self.site = self._readable(patroni(self.python), "site")
+        self.site = self._readable(patroni(self.python, self.release), "site")
         installed = self.major in servers.full_builds()
         self.programs = servers.FULL_BUILDS / str(self.major) / "bin" if installed else self._readable(_wheel_server(), "pg") / PROGRAMS
         program = etcd()

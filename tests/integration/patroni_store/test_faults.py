@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import os
 import signal
@@ -270,3 +271,38 @@ def test_a_switchover_during_the_change(cluster: Cluster) -> None:
     wanted = bool(result.get("failed")) or "# BEGIN pgops.access section: orders" in rules(cluster)
     assert wanted, result
     cluster.wait(lambda: same_everywhere(cluster), "the same rules everywhere")
+
+
+@pytest.mark.parametrize(
+    ("wait", "away"), [(30.0, 1.0), (4.0, 6.0)], ids=["comes back while the task waits", "comes back when the task has given up"]
+)
+def test_the_leader_is_killed_while_members_are_waited_for(cluster: Cluster, replica: Member, wait: float, away: float) -> None:
+    """Patroni and PostgreSQL with SIGKILL, after the list was written and before every member has it."""
+    leader = cluster.wait_for_leader()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool, frozen(patroni_of(replica)):
+        task = pool.submit(call, "pg_hba", cluster, {"wait": wait, "timeout": 3.0}, **SECTION)
+        cluster.wait(lambda: len(rules(cluster)) > 4, "our section")
+        leader.kill()
+        time.sleep(away)
+        leader.start()
+    result = task.result()
+    cluster.wait_for_all()
+    there = "# BEGIN pgops.access section: orders" in rules(cluster)
+    if not result.get("failed"):
+        assert there, result
+        assert [member["loaded"] for member in result["members"]] == [True] * 3
+    elif result["rolled_back"]:
+        assert not there, result["msg"]
+        assert result["changed"] is False
+        assert "The old list is back" in result["msg"]
+    else:
+        assert result["changed"] is True, result["msg"]
+        assert "could not be put back" in result["msg"]
+    if wait > away:
+        assert result.get("changed") is True, result.get("msg")
+    else:
+        assert result["failed"] is True
+    cluster.wait(lambda: same_everywhere(cluster), "the same rules everywhere")
+    again = call("pg_hba", cluster, **SECTION)
+    assert "failed" not in again, again.get("msg")
+    assert same_everywhere(cluster)
