@@ -94,12 +94,13 @@ fi
 # shellcheck disable=SC2086  # words on purpose
 if [ -n "${given:-}" ]; then rm -f $given; fi
 
-# The defaults of new clusters, in the file that initdb copies: reachable from outside the container, statements counted, SCRAM.
+# The defaults of new clusters, in the file that initdb copies: reachable from outside the container, statements counted, SCRAM. Utility
+# statements are not counted from the first moment: initdb and Patroni give the superuser its password with one.
 sample=/usr/share/postgresql/$PG_MAJOR/postgresql.conf.sample
 sed -i -e "s/^#*listen_addresses = .*/listen_addresses = '*'/" \
-    -e "s/^#*shared_preload_libraries = .*/shared_preload_libraries = 'pg_stat_statements'/" \
+    -e "s/^#*shared_preload_libraries = .*/shared_preload_libraries = 'pg_stat_statements'\npg_stat_statements.track_utility = off/" \
     -e "s/^#*password_encryption = .*/password_encryption = scram-sha-256/" "$sample"
-[ "$(grep -cE "^(listen_addresses|shared_preload_libraries|password_encryption) = " "$sample")" = 3 ]
+[ "$(grep -cE "^(listen_addresses|shared_preload_libraries|pg_stat_statements.track_utility|password_encryption) = " "$sample")" = 4 ]
 
 # Group 0 may do what the user may: an arbitrary user id (with group 0, as Kubernetes distributions give it) can run this image.
 install -d -o 999 -g 0 -m 0775 /var/lib/postgresql /docker-entrypoint-initdb.d

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
-from image_support import make_certificate
+from image_support import docker, make_certificate
 
 NO_ENTRY = "no pg_hba.conf entry for host"
 BASE = [
@@ -139,3 +141,12 @@ def test_client_certificates(start, connect, tmp_path):
     assert "connection requires a valid client certificate" in connect(server)
     assert server.events(outcome="refused", reason="certificate_required")
     assert server.exec("psql", "-XAtqc", "SHOW ssl_cert_file") == "/etc/pgops/tls/tls.crt"
+    # A renewed one is taken with a reload: the server reads the mounted certificate, and our copy of its key.
+    serial = "openssl s_client -connect 127.0.0.1:5432 -starttls postgres </dev/null 2>/dev/null | openssl x509 -noout -serial"
+    old = server.exec("sh", "-c", serial)
+    make_certificate(tmp_path)
+    docker("kill", "--signal", "HUP", server.name)
+    deadline = time.monotonic() + 20
+    while server.exec("sh", "-c", serial) == old:
+        assert time.monotonic() < deadline, server.raw_lines()[-5:]
+        time.sleep(0.2)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from image_support import IMAGE, PASSWORD, RUN, Container, docker
+from image_support import IMAGE, PASSWORD, RUN, Container, docker, make_certificate
 
 ETCD_IMAGE = "pgops/etcd:bookworm"
 SERVICE = Path(__file__).resolve().parents[2] / "roles/pg_cluster/files/service"
@@ -59,18 +59,65 @@ def run_member(name: str, network: str, values: Environment, *words: str) -> Con
     return Container(name)
 
 
+SCRIPTS = {
+    "10-role.sh": 'psql -XqU "$POSTGRES_USER" -d "$POSTGRES_DB" -c "CREATE ROLE scripted"\necho "$POSTGRES_PASSWORD"\n',
+    "20-table.sql": "CREATE EXTENSION pg_stat_statements;\nCREATE TABLE made AS SELECT current_user AS by, current_database() AS there;\n",
+    "README": "no script\n",
+}
+
+
 @pytest.fixture(scope="module")
-def member(network: str, etcd: str) -> Iterator[Container]:
-    """One hardened member, with a volume."""
+def mounted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the member finds mounted: scripts for a new database, a certificate, and REST's password."""
+    folder = tmp_path_factory.mktemp("mounted")
+    for name in ("scripts", "tls", "secrets"):
+        (folder / name).mkdir()
+    for name, text in SCRIPTS.items():
+        (folder / "scripts" / name).write_text(text)
+    (folder / "secrets/rest").write_text("first-horse\n")
+    make_certificate(folder / "tls")
+    for path in (folder, *folder.parents[:2], *folder.rglob("*")):
+        path.chmod(path.stat().st_mode | (0o055 if path.is_dir() else 0o044))
+    return folder
+
+
+def tls_member(etcd: str, mounted: Path, **more: str) -> tuple[Environment, tuple[str, ...]]:
+    """The environment and the mounts of the hardened member."""
+    values = environment(
+        etcd, "tests", PATRONI_RESTAPI_CERTFILE="/etc/pgops/tls/tls.crt", PATRONI_RESTAPI_KEYFILE="/etc/pgops/tls/tls.key",
+        PATRONI_CTL_INSECURE="true", PATRONI_RESTAPI_PASSWORD_FILE="/run/secrets/rest",
+    )  # fmt: skip
+    places = {"scripts": "/docker-entrypoint-initdb.d", "tls": "/etc/pgops/tls", "secrets": "/run/secrets"}
+    mounts = tuple(f"--volume={mounted / name}:{target}:ro" for name, target in places.items())
+    return {**values, **more}, (*HARDENED, *mounts, f"--volume={RUN}-member:/var/lib/postgresql/data")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def waiting(network: str, etcd: str) -> Iterator[Container]:
+    """A member whose store is one etcd node of three, which answers, and nothing can be read; it waits while the other tests run."""
+    store = f"{RUN}-alone"
+    own = f"http://{store}"
+    urls = ["--name=a", "--data-dir=/var/lib/etcd", "--listen-client-urls=http://0.0.0.0:2379", f"--advertise-client-urls={own}:2379"]
+    urls += ["--listen-peer-urls=http://0.0.0.0:2380", f"--initial-advertise-peer-urls={own}:2380"]
+    urls += [f"--initial-cluster=a={own}:2380,b=http://127.0.0.1:1,c=http://127.0.0.1:2"]
+    docker("run", "--detach", "--name", store, "--network", network, ETCD_IMAGE, "etcd", *urls)
+    found = run_member(f"{RUN}-waiting", network, environment(store, "waits"))
+    yield found
+    found.remove()
+    docker("rm", "--force", "--volumes", store, check=False)
+
+
+@pytest.fixture(scope="module")
+def member(network: str, etcd: str, mounted: Path) -> Iterator[Container]:
+    """One hardened member, with a volume, certificates and scripts."""
     docker("volume", "create", f"{RUN}-member")
-    found = run_member(
-        f"{RUN}-member", network, environment(etcd, "tests"), *HARDENED, "--volume", f"{RUN}-member:/var/lib/postgresql/data"
-    )
+    values, words = tls_member(etcd, mounted)
+    found = run_member(f"{RUN}-member", network, values, *words)
     yield found.healthy()
     found.remove()
 
 
-def wait_for(test: Callable[[], object], seconds: float = 30) -> bool:
+def wait_for(test: Callable[[], object], seconds: float = 60) -> bool:
     """Whether something becomes true in time."""
     deadline = time.monotonic() + seconds
     while not test():
@@ -86,14 +133,15 @@ def sql(container: Container, query: str) -> str:
 
 
 def rest(container: Container, method: str, path: str, *, login: str = "", body: str = "") -> tuple[int, str]:
-    """One request to the REST API, made inside by a program that is not ours."""
+    """One request to the REST API, made inside by a program that is not ours; status 0 when nobody listens."""
     program = (
-        "import base64,sys,urllib.request as u,urllib.error as e\n"
+        "import base64,ssl,sys,urllib.request as u,urllib.error as e\n"
         "m,p,l,b=sys.argv[1:]\n"
-        "r=u.Request('http://127.0.0.1:8008'+p,method=m,data=b.encode() or None)\n"
+        "r=u.Request('https://127.0.0.1:8008'+p,method=m,data=b.encode() or None)\n"
         "l and r.add_header('Authorization','Basic '+base64.b64encode(l.encode()).decode())\n"
-        "try: a=u.urlopen(r,timeout=10)\n"
+        "try: a=u.urlopen(r,timeout=10,context=ssl._create_unverified_context())\n"
         "except e.HTTPError as x: a=x\n"
+        "except OSError: print(0);sys.exit()\n"
         "print(a.status);print(a.read().decode())"
     )
     status, _unused, text = container.exec("python3", "-c", program, method, path, login, body).partition("\n")
@@ -105,6 +153,22 @@ def test_bootstraps_with_checksums_and_scram(member: Container) -> None:
     stored = sql(member, "SELECT rolname || ' ' || left(rolpassword, 13) FROM pg_authid WHERE rolpassword IS NOT NULL ORDER BY 1")
     assert stored.split("\n") == ["postgres SCRAM-SHA-256", "replicator SCRAM-SHA-256", "rewind_user SCRAM-SHA-256"]
     assert sql(member, "SELECT 1 FROM pg_database WHERE datname = 'app'") == "1"
+
+
+def test_the_first_member_runs_the_scripts_and_counts_statements(member: Container) -> None:
+    made = member.exec("psql", "-XAtqw", "-d", "app", "-c", "SELECT by, there, to_regrole('scripted') FROM made")
+    assert made == "postgres|app|scripted"
+    said = [(r["source"], r["message"]) for r in member.records() if r["source"] in ("init-script", "entrypoint")]
+    assert ("entrypoint", "running /docker-entrypoint-initdb.d/10-role.sh") in said
+    assert ("init-script", "***") in said
+    assert ("entrypoint", "/docker-entrypoint-initdb.d/README is ignored: neither .sh nor .sql (plain, .gz, .xz or .zst)") in said
+    event = member.event_of("statistics")
+    assert event["message"].startswith("statistics of statements: pg_stat_statements ")
+    assert event["loaded"] == ["pg_stat_statements"]
+    for database in ("template1", "postgres", "app"):
+        texts = member.exec("psql", "-XAtqw", "-d", database, "-c", "SELECT query FROM pg_stat_statements")
+        assert "pg_stat_activity" in texts or "pg_is_in_recovery" in texts, database
+        assert not [secret for secret in (SUPERUSER, REPLICATION, "first-horse") if secret in texts], database
 
 
 def test_runs_as_anybody_with_a_name(member: Container) -> None:
@@ -143,7 +207,7 @@ def test_every_line_is_json_without_a_secret(member: Container) -> None:
 
 
 def test_the_health_check_asks_patroni(member: Container) -> None:
-    assert member.exec("healthcheck.sh") == "healthy: primary (primary, running)"
+    assert wait_for(lambda: member.exec("healthcheck.sh") == "healthy: primary (primary, running; pg_stat_statements)")
     inside = member.exec("sh", "-c", "grep -l -z -x patroni /proc/[0-9]*/cmdline | head -n 1 | cut -d/ -f3")
     member.exec("sh", "-c", f"kill -STOP {inside}")
     try:
@@ -154,15 +218,72 @@ def test_the_health_check_asks_patroni(member: Container) -> None:
     assert done.stdout.startswith("rest: ")
 
 
-def test_a_start_with_another_environment_changes_the_clusters_rules(member: Container, network: str, etcd: str, connect) -> None:
+def test_patronis_end_ends_the_container_and_its_data_do_not_join_another_cluster(start, etcd: str, member: Container, volume: str) -> None:
+    mount = f"--volume={volume}:/var/lib/postgresql/data"
+    container = start(mount, env=environment(etcd, "ends")).healthy()
+    inside = container.exec("sh", "-c", "grep -l -z -x patroni /proc/[0-9]*/cmdline | head -n 1 | cut -d/ -f3")
+    theirs = sql(container, "SELECT system_identifier FROM pg_control_system()")
+    container.exec("sh", "-c", f"kill -KILL {inside}")
+    assert container.wait() == 137
+    assert any(r["message"] == "database system is shut down" for r in container.records())
+    ours = sql(member, "SELECT system_identifier FROM pg_control_system()")
+    before = rest(member, "GET", "/config")
+    stranger = start(mount, env={**environment(etcd, "tests"), "PATRONI_NAME": "two"})
+    assert stranger.wait() == 73
+    said = stranger.event_of("other_cluster")
+    assert said["level"] == "error"
+    assert f"their system identifier is {theirs}, and that of PATRONI_SCOPE=tests is {ours}" in said["message"]
+    assert rest(member, "GET", "/config") == before
+    member.healthy()
+
+
+def serials(member: Container) -> set[str]:
+    """Of the certificates that REST and PostgreSQL show."""
+    shown = "openssl s_client -connect 127.0.0.1:{} </dev/null 2>/dev/null | openssl x509 -noout -serial"
+    return {member.exec("sh", "-c", shown.format(end)) for end in ("8008", "5432 -starttls postgres")}
+
+
+def test_a_hangup_brings_renewed_secrets_and_certificates(member: Container, mounted: Path) -> None:
+    old = serials(member)
+    assert len(old) == 1, "both show the mounted one"
+    assert rest(member, "PATCH", "/config", login="patroni:first-horse", body="{}")[0] == 400, "let in; an empty body is none"
+    (mounted / "secrets/rest").write_text("second-horse\n")
+    make_certificate(mounted / "tls")
+    docker("kill", "--signal", "HUP", member.name)
+    assert wait_for(lambda: len(serials(member)) == 1 and serials(member) != old), member.raw_lines()[-5:]
+    assert rest(member, "PATCH", "/config", login="patroni:first-horse", body="{}")[0] == 401
+    # What watches over the rules has the new password, too: it writes what is recorded.
+    body = json.dumps({"pgops": {"external_access": "elsewhere"}})
+    assert rest(member, "PATCH", "/config", login="patroni:second-horse", body=body)[0] == 200
+    assert wait_for(lambda: json.loads(rest(member, "GET", "/config")[1])["pgops"]["external_access"] != "elsewhere")
+    assert "second-horse" not in "\n".join(member.raw_lines())
+
+
+def test_rules_that_do_not_load_are_named_and_healed_from_outside(member: Container) -> None:
+    """Patroni takes them with status 200, and the next start fails."""
+    login = "patroni:second-horse"
+    good = json.loads(rest(member, "GET", "/config")[1])["postgresql"]["pg_hba"]
+    body = json.dumps({"postgresql": {"pg_hba": [*good, "host all all 192.0.2.0/24 nonsense"]}})
+    assert rest(member, "PATCH", "/config", login=login, body=body)[0] == 200
+    docker("restart", "--time", "30", member.name)
+    assert wait_for(lambda: member.said("error", "holds access rules that PostgreSQL does not load"))
+    assert any('invalid authentication method "nonsense"' in record["message"] for record in member.records())
+    assert docker("exec", member.name, "healthcheck.sh", check=False).returncode == 1
+    heal = json.dumps({"postgresql": {"pg_hba": good}})
+    assert wait_for(lambda: rest(member, "PATCH", "/config", login=login, body=heal)[0] == 200)
+    member.healthy()
+
+
+def test_a_start_with_another_environment_changes_the_clusters_rules(
+    member: Container, network: str, etcd: str, mounted: Path, connect
+) -> None:
     login = "ops:renewed-horse"
     docker("stop", member.name)
     assert docker("inspect", "--format", "{{.State.ExitCode}}", member.name).stdout.strip() == "0"
     docker("rm", member.name)
-    changed = environment(
-        etcd, "tests", EXTERNAL_ACCESS_ENABLE="false", PATRONI_RESTAPI_USERNAME="ops", PATRONI_RESTAPI_PASSWORD="renewed-horse"
-    )
-    run_member(member.name, network, changed, *HARDENED, "--volume", f"{RUN}-member:/var/lib/postgresql/data").healthy()
+    (mounted / "secrets/rest").write_text("renewed-horse\n")
+    changed, words = tls_member(etcd, mounted, EXTERNAL_ACCESS_ENABLE="false", PATRONI_RESTAPI_USERNAME="ops")
+    run_member(member.name, network, changed, *words).healthy()
     assert wait_for(lambda: [r for r in member.records() if r.get("event") == "access_reconciled"])
     event = next(r for r in member.records() if r.get("event") == "access_reconciled")
     assert [line.split()[:2] for line in event["removed"]] == [["host", "all"], ["host", "all"]]
@@ -206,9 +327,19 @@ def test_refuses_what_would_not_be_a_member(start, tmp_path: Path, changes: Envi
     assert container.said("error", said)
 
 
-def test_patronis_end_ends_the_container_with_a_status(start, etcd: str) -> None:
-    container = start(env=environment(etcd, "ends")).healthy()
-    inside = container.exec("sh", "-c", "grep -l -z -x patroni /proc/[0-9]*/cmdline | head -n 1 | cut -d/ -f3")
-    container.exec("sh", "-c", f"kill -KILL {inside}")
-    assert container.wait() == 137
-    assert any(r["message"] == "database system is shut down" for r in container.records())
+def test_a_script_that_fails_leaves_no_half_made_cluster(start, etcd: str, tmp_path: Path) -> None:
+    (tmp_path / "10-fails.sql").write_text("SELECT 1/0;\n")
+    tmp_path.chmod(0o755)
+    container = start(f"--volume={tmp_path}:/docker-entrypoint-initdb.d:ro", env=environment(etcd, "fails"))
+    assert container.wait() == 1
+    assert container.said("error", "10-fails.sql failed, with status 3: ")
+    assert container.said("error", "division by zero; Patroni gives the new cluster up")
+    keys = docker("exec", etcd, "etcdctl", "get", "--prefix", "--keys-only", "/service/fails/").stdout
+    assert "initialize" not in keys
+
+
+def test_a_store_without_a_quorum_is_named(waiting: Container) -> None:
+    assert wait_for(lambda: waiting.said("error", "does not answer or has no quorum: check PATRONI_ETCD3_HOSTS"))
+    done = docker("exec", waiting.name, "healthcheck.sh", check=False)
+    assert done.returncode == 1
+    assert done.stdout.strip() == "starting: Patroni waits for the distributed store, which does not answer or has no quorum"

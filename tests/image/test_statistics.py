@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from image_support import DOCKER, IMAGE, RUN, docker
+from image_support import DOCKER, IMAGE, PASSWORD, RUN, docker
 
 ROOT = Path(__file__).resolve().parents[2]
 TAG = f"{RUN}:extensions"
@@ -149,6 +149,7 @@ def test_pg_stat_statements_where_nothing_else_is(start):
         texts = server.exec("psql", "-XAtqU", "app", "-c", "SELECT query FROM pg_stat_statements", database)
         assert "SELECT $1" in texts
         assert SECRET not in texts
+        assert PASSWORD not in texts, "what the first start itself says"
 
 
 def test_the_user_s_own_list_and_settings_win(start, volume):

@@ -6,12 +6,26 @@
 from __future__ import annotations
 
 import json
+import urllib.error
+from email.message import Message
 
 import pytest
 from pgops._hba import ruleset
 from pgops._hba.errors import HbaError
 from pgops._hba.model import Server
-from pgops.entrypoint import access, cluster_rules, member, member_settings, patroni_config, settings
+from pgops.entrypoint import (
+    access,
+    cluster_rules,
+    member,
+    member_notices,
+    member_settings,
+    member_statistics,
+    new_cluster,
+    patroni_config,
+    settings,
+    statistics,
+    watch,
+)
 from pgops.entrypoint.redact import Redactor
 from pgops.entrypoint.settings import SettingsError
 
@@ -271,3 +285,143 @@ def test_patronis_log_lines_become_records() -> None:
     assert member.patroni_record(b"server signaled", redactor)["message"] == "server signaled"
     assert member.patroni_record(b'{"level": "CRITICAL", "message": "x"}', redactor)["level"] == "error"
     assert member.patroni_record(b"[1]", redactor)["message"] == "[1]"
+
+
+def test_a_program_of_ours_under_patroni_says_whose_line_it_is() -> None:
+    line = {"source": "init-script", "level": "error", "message": "no"}
+    assert member.patroni_record(json.dumps(line).encode(), Redactor())["source"] == "init-script"
+    assert member.patroni_record(json.dumps({**line, "source": "access"}).encode(), Redactor())["source"] == "patroni"
+
+
+def line_of(message: str, logger: str = "patroni.dcs.etcd3", source: str = "patroni") -> dict[str, str]:
+    return {"source": source, "message": message, "logger": logger}
+
+
+def test_foreign_data_are_told_with_both_identifiers_and_the_scope() -> None:
+    notices = member_notices.Notices("orders", "/data")
+    found = notices.of(line_of("system ID mismatch, node one belongs to a different cluster: 111 != 222", "patroni.ha"))
+    assert found is not None
+    assert (
+        "the data in /data belong to another cluster: their system identifier is 222, and that of PATRONI_SCOPE=orders is 111" in found.text
+    )
+    assert notices.fatal
+
+
+def test_a_store_that_does_not_answer_at_the_start_is_told_once_and_its_answer_too() -> None:
+    notices = member_notices.Notices("orders", "/data")
+    first = notices.of(line_of("waiting on etcd", "patroni.dcs.etcd"))
+    assert first is not None
+    assert (first.level, first.phase) == ("error", member_notices.WAITING)
+    assert notices.of(line_of("waiting on etcd", "patroni.dcs.etcd")) is None
+    again = notices.of(line_of("Lock owner: None; I am one", "patroni.ha"))
+    assert again is not None
+    assert (again.level, again.phase) == ("info", "running")
+    assert notices.of(line_of("waiting on etcd", "patroni.dcs.etcd")) is None, "later its outage is not a start"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Etcd3 authentication failed: <InvalidArgument error: 'etcdserver: authentication failed, invalid user ID or password', code: 3>",
+        "Username or password not set, authentication is not possible",
+        "<InvalidArgument error: 'etcdserver: user name is empty', code: 3>",
+    ],
+)
+def test_a_store_that_refuses_the_login_is_told(message: str) -> None:
+    found = member_notices.Notices("orders", "/data").of(line_of(message))
+    assert found is not None
+    assert found.phase == member_notices.REFUSED
+    assert "PATRONI_ETCD3_PASSWORD_FILE" in found.text
+    # A member that runs goes on running, and the health check asks for itself.
+    running = member_notices.Notices("orders", "/data")
+    running.of(line_of("Lock owner: one; I am one", "patroni.ha"))
+    later = running.of(line_of(message))
+    assert later is not None
+    assert later.phase == ""
+
+
+def test_rules_that_the_server_does_not_load_are_the_clusters() -> None:
+    notices = member_notices.Notices("orders", "/data")
+    found = notices.of(line_of("could not load /data/pg_hba.conf", source="postgresql"))
+    assert found is not None
+    assert "dynamic configuration" in found.text
+    assert notices.of(line_of("could not load /data/pg_hba.conf")) is None, "Patroni never says so"
+    assert notices.of(line_of("connection received", source="postgresql")) is None
+
+
+def test_a_new_clusters_settings_are_for_its_own_image() -> None:
+    made = build(parse(), shared=statistics.shared_settings(("pg_stat_statements", "pg_stat_monitor")))
+    parameters = made["bootstrap"]["dcs"]["postgresql"]["parameters"]
+    assert parameters["shared_preload_libraries"] == "pg_stat_statements,pg_stat_monitor"
+    assert parameters["pg_stat_statements.track_utility"] == parameters["pg_stat_monitor.pgsm_track_utility"] == "off"
+    assert "shared_preload_libraries" not in made["postgresql"]["parameters"], "a local one would hide the cluster's"
+    assert "shared_preload_libraries" not in build(parse())["bootstrap"]["dcs"]["postgresql"]["parameters"]
+
+
+def test_the_database_of_a_new_cluster_is_made_when_it_is_not_there() -> None:
+    assert new_cluster.statement('a"b') == 'CREATE DATABASE "a""b";\n'
+    assert new_cluster.statement("template1") == new_cluster.statement("postgres") == ""
+
+
+def test_names_of_databases_are_quoted_for_psql() -> None:
+    made = member_statistics.script('it\'s "odd"')
+    assert "datname = 'it''s \"odd\"'" in made
+    assert '\\connect "it\'s ""odd"""' in made
+
+
+@pytest.mark.parametrize(
+    ("loaded", "available", "said"),
+    [
+        (("pg_stat_statements", "pg_stat_monitor"), ("pg_stat_statements", "pg_stat_monitor"), ""),
+        (("pg_stat_statements",), ("pg_stat_statements",), "; pg_stat_monitor is not in this image"),
+        ((), ("pg_stat_statements", "pg_stat_monitor"), "leaves out pg_stat_statements and pg_stat_monitor"),
+    ],
+)
+def test_what_does_not_count_is_explained(loaded: tuple[str, ...], available: tuple[str, ...], said: str) -> None:
+    assert member_statistics.hint(loaded, available).endswith(said)
+
+
+class FakeRest:
+    """Answers by path; a PATCH is refused."""
+
+    def __init__(self, digest: str, lines: object) -> None:
+        self.leader, self.config = 503, {"postgresql": {"pg_hba": lines}, "pgops": {"external_access": digest}}
+
+    def status(self, _path: str) -> int:
+        return self.leader
+
+    def get(self, path: str) -> dict:
+        return {"/config": self.config, "/patroni": {"role": "replica"}, "/cluster": {"members": []}}[path]
+
+    def patch(self, _content: object) -> None:
+        raise urllib.error.HTTPError("http://x/config", 401, "no", Message(), None)
+
+
+def test_the_watch_tells_roles_once_and_a_refused_login_once(capsys: pytest.CaptureFixture[str]) -> None:
+    wanted = rules_of(parse())
+    rest = FakeRest("old", cluster_rules.first_list(wanted, SERVER))
+    seen = watch.Watch(rest, "one", wanted, SERVER)
+    for leader in (503, 503, 200, 200):
+        rest.leader = leader
+        seen.once()
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line.get("role") for line in said] == ["replica", "leader", None]
+    assert said[-1]["event"] == "access_not_managed"
+    assert "refuses our login (401)" in said[-1]["message"]
+
+
+@pytest.mark.parametrize("value", [None, "x", {"pg_hba": "host all all all md5"}, {"pg_hba": []}])
+def test_a_configuration_that_nobody_of_us_wrote_is_named_and_left_alone(value: object, capsys: pytest.CaptureFixture[str]) -> None:
+    wanted = rules_of(parse())
+    rest = FakeRest("old", [])
+    rest.config = {"postgresql": value, "pgops": "x"}
+    rest.leader = 200
+    watch.Watch(rest, "one", wanted, SERVER).once()
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line.get("event") for line in said] == ["role", "access_not_managed"]
+
+
+def test_renewed_secrets_are_hidden_as_the_old_ones_are() -> None:
+    redactor = Redactor(["first secret"])
+    redactor.learn(["second secret", "short"])
+    assert redactor.text("first secret, second secret, short") == "***, ***, short"

@@ -53,7 +53,7 @@ case $? in
         watch=$(value watch)
         counted=$(value statistics)
         [ -n "$watch" ] || say 0 "healthy: $answer${counted:+ ($counted)}"
-        said=$(timeout -k 0.1 1 /usr/bin/python3 -I -S /usr/local/lib/pgops/ask_rest.py "$watch" 2>&1) && say 0 "healthy: $answer ($said)"
+        said=$(timeout -k 0.1 1 /usr/bin/python3 -I -S /usr/local/lib/pgops/ask_rest.py "$watch" 2>&1) && say 0 "healthy: $answer ($said${counted:+; $counted})"
         say 1 "${said:-rest: Patroni does not answer within 1 s}"
         ;;
     124) say 1 "query: no answer within 1 s" ;;

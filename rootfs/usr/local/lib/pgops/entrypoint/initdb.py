@@ -18,7 +18,7 @@ from .._hba import ruleset
 from .._hba.model import Server as HbaServer
 from .._hba.model import encode
 from .._hba.render import quote_token
-from . import logs, prepared
+from . import init_scripts, logs, prepared
 from .errors import CONFIGURATION, StartError
 from .place import INIT_SCRIPTS, Place
 from .redact import Redactor
@@ -31,14 +31,7 @@ _STAGING = ".pgops-initdb"
 _PREPARED_ENVIRONMENT = {"LANG": "C.UTF-8", "TZ": "Etc/UTC"}
 """With these, initdb makes what the build made; it takes locale and time zone from the environment."""
 _HARMLESS = frozenset({"lost+found", _STAGING, MARKER, ".snapshot"})
-_BUILT_IN = frozenset({"postgres", "template0", "template1"})
 _USER_MAP = "pgops"
-_PRELUDE = """
-docker_process_sql() {
-    psql -v ON_ERROR_STOP=1 --no-password --no-psqlrc --username "$POSTGRES_USER" ${POSTGRES_DB:+--dbname "$POSTGRES_DB"} "$@"
-}
-export -f docker_process_sql
-"""
 
 
 class FirstStart:
@@ -85,7 +78,7 @@ class FirstStart:
             self._initdb()
         except OSError as error:
             raise StartError(f"PGDATA: cannot write to {self._place.data}: {error.strerror}; check the volume's space and owner") from None
-        scripts = _scripts()
+        scripts = init_scripts.found()
         if scripts:
             _write(self._place.path(MARKER), "scripts")
             self._run_scripts(scripts)
@@ -112,7 +105,7 @@ class FirstStart:
         _write(os.path.join(staging, "pg_hba.conf"), base_rules(*names))
         _write(os.path.join(staging, "pg_ident.conf"), user_map(*names))
         os.chmod(self._place.data, 0o700)
-        if self._settings.database not in _BUILT_IN:
+        if self._settings.database not in init_scripts.BUILT_IN:
             statements.append(f"CREATE DATABASE {_quoted(self._settings.database)}")
         if statements:
             self._single_user(staging, statements)
@@ -183,49 +176,20 @@ class FirstStart:
             )
 
     def _run_scripts(self, scripts: list[str]) -> None:
+        wanted = self._settings
+        environment = init_scripts.environment(self._place.environment, wanted.user, wanted.password, wanted.database)
         server = _LocalServer(self._place, self._hub, self._redactor)
         server.start()
         try:
             for path in scripts:
-                command = self._command(path)
+                command = init_scripts.command(path)
                 if command is None:
-                    self._hub.output.say("info", f"{path} is ignored: neither .sh nor .sql (plain, .gz, .xz or .zst)")
+                    self._hub.output.say("info", f"{path} {init_scripts.IGNORED}")
                     continue
                 self._hub.output.say("info", f"running {path}")
-                self._must("init-script", command, environment=self._script_environment(), what=path)
+                self._must("init-script", command, environment=environment, what=path)
         finally:
             server.stop()
-
-    def _command(self, path: str) -> list[str] | None:
-        if path.endswith(".sh"):
-            # Executable scripts are programs of their own; others are read by a shell that has the function which such scripts use.
-            # Started by a shell, which also runs those without a first line that names one.
-            if os.access(path, os.X_OK):
-                return ["/bin/bash", "-c", '"$0"', path]
-            return ["/bin/bash", "-Eeo", "pipefail", "-c", _PRELUDE + '. "$0"', path]
-        unpack = {".sql": "cat", ".sql.gz": "gunzip -c", ".sql.xz": "xzcat", ".sql.zst": "zstd -dcq"}
-        for end, program in unpack.items():
-            if path.endswith(end):
-                return [
-                    "/bin/bash",
-                    "-Eeo",
-                    "pipefail",
-                    "-c",
-                    f'{_PRELUDE} {program} -- "$0" | docker_process_sql'.replace("cat --", "cat"),
-                    path,
-                ]
-        return None
-
-    def _script_environment(self) -> dict[str, str]:
-        return {
-            **self._place.environment,
-            "POSTGRES_USER": self._settings.user,
-            "POSTGRES_PASSWORD": self._settings.password,
-            "PGPASSWORD": self._settings.password,
-            "POSTGRES_DB": self._settings.database,
-            "PGHOST": "",
-            "PGHOSTADDR": "",
-        }
 
     def _must(
         self, source: str, argv: list[str], environment: dict[str, str] | None = None, what: str = "", quiet: bool = False, **more: t.Any
@@ -331,15 +295,6 @@ def _literal(text: str) -> str:
     """A text in SQL, whatever standard_conforming_strings says."""
     escaped = text.replace("'", "''").replace("\\", "\\\\")
     return f" E'{escaped}'" if "\\" in text else f"'{escaped}'"
-
-
-def _scripts() -> list[str]:
-    try:
-        return [os.path.join(INIT_SCRIPTS, name) for name in sorted(os.listdir(INIT_SCRIPTS)) if not name.startswith(".")]
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise StartError(f"cannot look into {INIT_SCRIPTS}: {error.strerror}; check its mode") from None
 
 
 def _read(path: str) -> str | None:

@@ -20,8 +20,8 @@ import time
 import typing as t
 
 from .._hba.model import Server as HbaServer
-from . import access, cluster_rules, logs, member_settings, patroni_config, place, rules, tls
-from .errors import USAGE, StartError
+from . import access, cluster_rules, logs, member_notices, member_settings, member_statistics, patroni_config, place, rules, statistics, tls
+from .errors import CANNOT, USAGE, StartError
 from .events import Correlator
 from .initdb import MARKER
 from .redact import Redactor
@@ -33,6 +33,8 @@ from .stream import Hub
 PYTHON = "/opt/pgops/venv/bin/python"
 FOREIGN = "/etc/pgops/patroni"
 """A directory of *.yml files that are Patroni's local configuration, too: tags, callbacks, server parameters of this member."""
+_SOURCES = ("entrypoint", "init-script")
+"""What a program that Patroni runs for us may say of a line of its own (:mod:`new_cluster`)."""
 _STOP_SECONDS = 60.0
 _WATCH = "/usr/local/lib/pgops/watch.py"
 _FIRST = "/usr/local/lib/pgops/post_bootstrap.py"
@@ -82,12 +84,15 @@ class Running(Server):
         self._parameters["unix_socket_directories"] = place.SOCKET_DIRECTORY
         self._patroni = self._watch = 0
         self._asked_to_stop = 0
+        self._state: State | None = None
+        self._notices = member_notices.Notices("", here.data)
 
     def write(self, member: member_settings.Member) -> None:
         """Patroni's configuration: ours, then the user's files. Raises SettingsError, StartError."""
         local = patroni_config.Local(
             self._place.data, f"/usr/lib/postgresql/{self._place.major}/bin", self._place.runtime, self._parameters,
-            self._wanted.initdb_arguments, self._wanted.log_level, f"/usr/bin/python3 -I {_FIRST}" if member.database != "postgres" else "",
+            self._wanted.initdb_arguments, self._wanted.log_level, f"/usr/bin/python3 -I {_FIRST} {self._path('first.json')}",
+            statistics.shared_settings(statistics.available(self._place.major)),
         )  # fmt: skip
         ours = patroni_config.build(member, local, self._asked, HbaServer(self._place.major))
         foreign = foreign_files()
@@ -99,7 +104,11 @@ class Running(Server):
         for name, content in [("00-pgops.yml", ours), *((f"50-{name}", content) for name, content in foreign.items())]:
             _write_json(os.path.join(self._directory, name), content)
         _write_json(
-            os.path.join(self._place.runtime, "watch.json"),
+            self._path("first.json"),
+            {"user": member.superuser.name, "password": member.superuser.password, "database": member.database, "data": self._place.data},
+        )  # fmt: skip
+        _write_json(
+            self._path("watch.json"),
             {"url": member.rest_url, "login": list(member.rest), "name": member.name, "major": self._place.major,
              "rules": [list(self._asked.cluster), list(self._asked.external), self._asked.digest],
              "ctl": {name: member.passed.get(f"PATRONI_CTL_{name.upper()}", "") for name in ("certfile", "keyfile", "keyfile_password")}},
@@ -118,15 +127,20 @@ class Running(Server):
         try:
             self._patroni = self._hub.spawn([PYTHON, "-I", "-m", "patroni", self._directory], environment, self._heard_patroni)
             self._watch = self._hub.spawn(
-                ["/usr/bin/python3", "-I", _WATCH, os.path.join(self._place.runtime, "watch.json")],
+                ["/usr/bin/python3", "-I", _WATCH, self._path("watch.json")],
                 self._place.environment,
                 self._heard_watch,
             )
         except OSError as error:
             raise StartError(f"cannot run Patroni: {error.strerror}") from None
-        State(self._place, member.superuser.name, os.path.join(self._place.runtime, "watch.json")).write("running")
+        self._database = member.database
+        self._notices = member_notices.Notices(member.scope, self._place.data)
+        self._state = State(self._place, member.superuser.name, self._path("watch.json"))
+        self._state.write("running")
         status = self._hub.wait(self._patroni) or 0
-        if not self._asked_to_stop:
+        if not self._asked_to_stop and self._notices.fatal:
+            status = CANNOT
+        elif not self._asked_to_stop:
             output.say("error", f"Patroni ended by itself, with status {status}; PostgreSQL is stopped and the container ends")
             status = status or 1
         elif status:
@@ -160,7 +174,10 @@ class Running(Server):
     def _renew(self) -> None:
         """SIGHUP: secrets are read from their files again, and Patroni reads its configuration again."""
         try:
-            self.write(self._again())
+            member = self._again()
+            self._redactor.learn(member.secrets)
+            self.write(member)
+            tls.renew(self._place)
         except (SettingsError, StartError, OSError) as error:
             self._hub.output.say("error", f"the configuration is not reloaded: {error}")
             return
@@ -198,12 +215,41 @@ class Running(Server):
         self._hub.output.say("error", "PostgreSQL does not stop; it is killed with the container")
         return 1
 
+    def _path(self, name: str) -> str:
+        """A file of the runtime directory."""
+        return os.path.join(self._place.runtime, name)
+
     def _heard_patroni(self, raw: bytes) -> None:
-        self._hub.output.write(patroni_record(raw, self._redactor))
+        made = patroni_record(raw, self._redactor)
+        self._hub.output.write(made)
+        self._seen(made)
+
+    def _seen(self, made: logs.Record) -> None:
+        notice = self._notices.of(made)
+        if notice is None:
+            return
+        if notice.text:
+            self._hub.output.say(notice.level, self._redactor.text(notice.text), event=notice.event)
+        if notice.phase and self._state is not None:
+            self._state.write(notice.phase)
+
+    def _count(self) -> None:
+        """This member begins to lead or to follow: what counts statements there?"""
+
+        def told(loaded: tuple[str, ...]) -> None:
+            state.statistics = ", ".join(loaded)
+            state.write("running")
+
+        state = self._state
+        if state is not None:
+            member_statistics.report(self._hub, self._place, state.user, self._database, told)
 
     def _heard_watch(self, raw: bytes) -> None:
         try:
             said = json.loads(raw)
+            if said.get("event") == "role":
+                self._count()
+                return
             self._hub.output.say(said.pop("level"), self._redactor.text(said.pop("message")), **said)
         except (ValueError, KeyError, TypeError, AttributeError):
             self._hub.output.write(logs.plain_record("entrypoint", raw, self._redactor))
@@ -217,7 +263,12 @@ def patroni_record(raw: bytes, redactor: Redactor) -> logs.Record:
     except (ValueError, KeyError, TypeError, AttributeError):
         return logs.plain_record("patroni", raw, redactor)
     level = {"critical": "error"}.get(level, level)
-    made = logs.record("patroni", level if level in ("debug", "info", "warning", "error") else "info", redactor.text(message))
+    source = row.pop("source", "patroni")
+    made = logs.record(
+        source if source in _SOURCES else "patroni",
+        level if level in ("debug", "info", "warning", "error") else "info",
+        redactor.text(message),
+    )
     row.pop("time", None)
     made.update((name, redactor.text(value) if isinstance(value, str) else value) for name, value in row.items() if name not in made)
     return made

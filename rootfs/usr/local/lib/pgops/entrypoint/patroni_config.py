@@ -39,7 +39,9 @@ class Local(t.NamedTuple):
     """POSTGRES_INITDB_ARGS."""
     log_level: str
     post_bootstrap: str
-    """Program that a new cluster runs once; empty: none."""
+    """Program that a new cluster runs once."""
+    shared: t.Mapping[str, str] = {}
+    """Server settings that a new cluster begins with, for what this image has; later the dynamic configuration decides."""
 
 
 def build(member: Member, local: Local, wanted: cluster_rules.Rules, server: Server) -> Tree:
@@ -90,7 +92,7 @@ def names_store(content: t.Mapping[str, t.Any]) -> bool:
 
 
 def _bootstrap(member: Member, local: Local, wanted: cluster_rules.Rules, server: Server) -> Tree:
-    made: Tree = {
+    return {
         "dcs": {
             "ttl": 30,
             "loop_wait": 10,
@@ -102,17 +104,15 @@ def _bootstrap(member: Member, local: Local, wanted: cluster_rules.Rules, server
             "postgresql": {
                 "use_pg_rewind": True,
                 "use_slots": True,
-                "parameters": {"password_encryption": "scram-sha-256"},
+                "parameters": {"password_encryption": "scram-sha-256", **local.shared},
                 "pg_hba": cluster_rules.first_list(wanted, server),
                 "pg_ident": cluster_rules.user_map(member, server),
             },
             "pgops": {"external_access": wanted.digest},
         },
         "initdb": ["data-checksums", {"encoding": "UTF8"}, {"auth-local": "peer"}, {"auth-host": "scram-sha-256"}, *_initdb(local.initdb)],
+        "post_bootstrap": local.post_bootstrap,
     }
-    if local.post_bootstrap:
-        made["post_bootstrap"] = local.post_bootstrap
-    return made
 
 
 def _postgresql(member: Member, local: Local) -> Tree:

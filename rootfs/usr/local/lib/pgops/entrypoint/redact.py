@@ -36,8 +36,14 @@ class Redactor:
     """Takes secrets out of texts. ``secrets`` are known values; short ones are left to the patterns, as they would match words."""
 
     def __init__(self, secrets: t.Iterable[str] = (), words: t.Iterable[str] = ()) -> None:
-        common = set(words)
-        self._secrets = tuple(sorted((s for s in secrets if len(s) >= 6 and s not in common), key=len, reverse=True))
+        self._common = set(words)
+        self._secrets: tuple[str, ...] = ()
+        self.learn(secrets)
+
+    def learn(self, secrets: t.Iterable[str]) -> None:
+        """More of them; those that were known stay secrets."""
+        found = {secret for secret in (*self._secrets, *secrets) if len(secret) >= 6 and secret not in self._common}
+        self._secrets = tuple(sorted(found, key=len, reverse=True))
 
     def text(self, text: str, *, statement: bool = False) -> str:
         """``text`` without secrets; ``statement`` says that it is SQL."""

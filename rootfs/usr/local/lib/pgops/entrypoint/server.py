@@ -10,7 +10,7 @@ import signal
 import time
 import typing as t
 
-from . import logs
+from . import logs, tls
 from .errors import StartError
 from .events import Correlator
 from .place import Place
@@ -56,6 +56,8 @@ class Server:
     def on_signal(self, number: int) -> None:
         """A signal to PID 1."""
         if number in _PASSED_ON:
+            if number == signal.SIGHUP:
+                self._renew_key()
             self._kill(signal.Signals(number))
             return
         if number not in _STOP:
@@ -67,6 +69,13 @@ class Server:
         kind = "immediate" if wanted == signal.SIGQUIT else "fast"
         self._hub.output.say("info", f"{signal.Signals(number).name}: {kind} shutdown of PostgreSQL")
         self._kill(wanted)
+
+    def _renew_key(self) -> None:
+        """A mounted certificate may be another one now, and the server has a copy of its key."""
+        try:
+            tls.renew(self._place)
+        except StartError as error:
+            self._hub.output.say("error", f"the certificate is not renewed: {error}")
 
     def _kill(self, number: signal.Signals) -> None:
         if self._pid and self._pid not in self._hub.statuses:
@@ -121,12 +130,15 @@ class Server:
         self._hub.output.write(made)
         for event in events:
             self._hub.output.write(event)
-        if _READY in made["message"]:
-            self.on_ready()
+        self._seen(made)
 
     def _plain(self, raw: bytes) -> None:
         made = logs.plain_record("postgresql", raw, self._redactor)
         self._hub.output.write(made)
+        self._seen(made)
+
+    def _seen(self, made: logs.Record) -> None:
+        """A line of the server's has been written."""
         if _READY in made["message"]:
             self.on_ready()
 

@@ -44,9 +44,22 @@ class Statistics(t.NamedTuple):
     """Libraries of ours that are in the image and that the user's own arguments leave out."""
 
 
+def available(major: int) -> tuple[str, ...]:
+    """Those that are in this image."""
+    return tuple(name for name in LIBRARIES if os.path.exists(f"/usr/lib/postgresql/{major}/lib/{name}.so"))
+
+
+def shared_settings(libraries: t.Sequence[str]) -> dict[str, str]:
+    """The server parameters that load them discreetly, for a new cluster's dynamic configuration."""
+    if not libraries:
+        return {}
+    discreet = {setting: value for name in libraries for setting, value in _DISCREET[name].items()}
+    return {_SETTING: ",".join(libraries), **discreet}
+
+
 def prepare(place: Place, server_arguments: t.Sequence[str]) -> Statistics:
     """Decide. Raises StartError when the server does not accept its configuration."""
-    present = [name for name in LIBRARIES if os.path.exists(f"/usr/lib/postgresql/{place.major}/lib/{name}.so")]
+    present = available(place.major)
     listed = [name.strip().strip('"') for name in (_configured(place, server_arguments) or "").split(",") if name.strip()]
     given = re.search(rf"(?m)^(?:-c\s*|--)?{_SETTING}\s*=", "\n".join(server_arguments).replace("shared-preload", "shared_preload"))
     arguments: list[str] = []
@@ -67,8 +80,7 @@ def prepare(place: Place, server_arguments: t.Sequence[str]) -> Statistics:
 
 def report(hub: Hub, place: Place, user: str, database: str, loaded: t.Sequence[str]) -> None:
     """Make the extensions where they are missing, on a primary, and say what answers. Called when the server is ready; does not wait."""
-    port, directory = _address(place)
-    if not loaded or not port:
+    if not loaded or not address(place.data)[0]:
         return
     create = "\n".join(f"CREATE EXTENSION IF NOT EXISTS {name};" for name in loaded)
     step = _DATABASE.format(create=create)
@@ -85,10 +97,17 @@ def report(hub: Hub, place: Place, user: str, database: str, loaded: t.Sequence[
         absent = "" if "pg_stat_monitor" in loaded else "; pg_stat_monitor is not in this image"
         hub.output.say("info", f"statistics of statements: {text[11:]}{absent}", event="statistics", loaded=list(loaded))
 
+    run_psql(hub, place, user, script, hear)
+
+
+def run_psql(hub: Hub, place: Place, user: str, script: str, hear: t.Callable[[bytes], None]) -> None:
+    """Start psql with a script; does not wait for it."""
+    port, directory = address(place.data)
     read_end, write_end = os.pipe()
     argv = [place.program("psql"), "-XAtqw", "-h", directory, "-p", port, "-U", user, "-d", "template1"]
-    environment = {**place.environment, "PGOPTIONS": "-c client_min_messages=error -c statement_timeout=60s", "PGAPPNAME": "pgops"}
-    hub.spawn(argv, environment, hear, stdin=read_end)
+    # Not waiting for a standby: an extension is no client's data.
+    options = "-c client_min_messages=error -c statement_timeout=60s -c synchronous_commit=local"
+    hub.spawn(argv, {**place.environment, "PGOPTIONS": options, "PGAPPNAME": "pgops"}, hear, stdin=read_end)
     os.close(read_end)
     os.write(write_end, script.encode("utf-8", "surrogateescape"))
     os.close(write_end)
@@ -104,10 +123,10 @@ def _configured(place: Place, arguments: t.Sequence[str]) -> str | None:
     return configured.setting(place, arguments, _SETTING)
 
 
-def _address(place: Place) -> tuple[str, str]:
-    """Port and socket directory, from the running server's own file."""
+def address(data: str) -> tuple[str, str]:
+    """Port and socket directory, from the running server's own file; empty when none runs."""
     try:
-        with open(place.path("postmaster.pid"), encoding="utf-8") as file:
+        with open(os.path.join(data, "postmaster.pid"), encoding="utf-8") as file:
             lines = file.read().splitlines()
     except OSError:
         return "", ""

@@ -52,12 +52,20 @@ def prepare(place: Place, server_arguments: t.Sequence[str]) -> Certificate:
     return Certificate(tuple(word for setting in settings for word in ("-c", setting)), origin, has_authority)
 
 
+def renew(place: Place) -> None:
+    """Before a reload: a mounted key may be another one now, and the server reads our copy. Raises StartError."""
+    if os.path.exists(os.path.join(place.runtime, "tls.key")):
+        _private_copy(place)
+
+
 def _private_copy(place: Place) -> str:
     """The server refuses a key that others may read, and mounted secrets often are; so it gets a copy that is its own."""
     source, target = os.path.join(MOUNTED_TLS, "tls.key"), os.path.join(place.runtime, "tls.key")
     try:
-        with open(source, "rb") as read, open(target, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as write:
+        # Beside and renamed: the server may be reading it.
+        with open(source, "rb") as read, open(target + ".new", "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as write:
             shutil.copyfileobj(read, write)
+        os.rename(target + ".new", target)
     except OSError as error:
         raise StartError(
             f"cannot read {source}: {error.strerror}; mount tls.crt and tls.key together, readable for user {os.geteuid()}"

@@ -3,15 +3,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Watches over the cluster's access rules as one member's environment asks for them; a small process of its own beside Patroni.
 
-Says what it does in JSON lines on stdout, which PID 1 passes on. It writes only while its member leads, only when the other members
-that are there ask for the same, and only when the environment differs from the one that the rules were last made from: whoever
-changes the rules in the dynamic configuration is not contradicted.
+Tells PID 1 when the member begins to lead or to follow, and in JSON lines on stdout what it does. It writes only while its member leads,
+only when the other members that are there ask for the same, and only when the environment differs from the one that the rules were last
+made from: whoever changes the rules in the dynamic configuration is not contradicted.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import os
 import ssl
 import sys
 import time
@@ -74,9 +75,11 @@ class Watch:
     def __init__(self, rest: Rest, name: str, wanted: cluster_rules.Rules, server: Server) -> None:
         self._rest, self._name, self._wanted, self._server = rest, name, wanted, server
         self._said: str = ""
+        self._role: str = ""
 
     def once(self) -> None:
         """Look, and act when it is time. Raises OSError, ValueError."""
+        self._tell_role()
         config = self._rest.get("/config")
         recorded = config.get("pgops", {}).get("external_access") if isinstance(config.get("pgops"), dict) else None
         leading = self._rest.status("/leader") == 200
@@ -98,6 +101,14 @@ class Watch:
         else:
             self._said = ""
 
+    def _tell_role(self) -> None:
+        """With the leader's lock a new cluster is made; a replica has its copy of everything."""
+        role = "leader" if self._rest.status("/leader") == 200 else str(self._rest.get("/patroni").get("role", ""))
+        if role in ("leader", "replica") and role != self._role:
+            self._role = role
+            sys.stdout.write(json.dumps({"event": "role", "role": role}) + "\n")
+            sys.stdout.flush()
+
     def _write(self, config: t.Mapping[str, t.Any]) -> None:
         section = config.get("postgresql")
         before = cluster_rules.readable(section.get("pg_hba") if isinstance(section, dict) else None)
@@ -114,7 +125,18 @@ class Watch:
         except HbaError as error:
             self._say("error", f"the cluster's access rules cannot be changed: {error}", event="access_not_managed")
             return
-        self._rest.patch({"postgresql": {"pg_hba": after}, "pgops": {"external_access": self._wanted.digest}})
+        try:
+            self._rest.patch({"postgresql": {"pg_hba": after}, "pgops": {"external_access": self._wanted.digest}})
+        except urllib.error.HTTPError as error:
+            if error.code not in (401, 403):
+                raise
+            self._say(
+                "error",
+                f"the cluster's access rules cannot be changed: this member's own REST API refuses our login ({error.code}); "
+                "does a file of /etc/pgops/patroni set restapi.authentication?",
+                event="access_not_managed",
+            )
+            return
         kept = self._rest.get("/config")
         if kept.get("postgresql", {}).get("pg_hba") != after:
             self._say("warning", "somebody else changed the access rules at the same moment; they are looked at again")
@@ -135,16 +157,23 @@ class Watch:
             sys.stdout.flush()
 
 
-def run(path: str) -> None:
-    """Watch until the container ends."""
+def load(path: str) -> Watch:
+    """What PID 1 has written. Raises OSError, ValueError."""
     with open(path, encoding="utf-8") as file:
         told = json.load(file)
     cluster, external, digest = told["rules"]
     wanted = cluster_rules.Rules(tuple(cluster), tuple(external), digest)
-    watch = Watch(Rest(told["url"], told["login"], told["ctl"]), told["name"], wanted, Server(told["major"]))
+    return Watch(Rest(told["url"], told["login"], told["ctl"]), told["name"], wanted, Server(told["major"]))
+
+
+def run(path: str) -> None:
+    """Watch until the container ends. PID 1 writes the file anew when secrets are renewed."""
+    watch, written = load(path), os.stat(path).st_mtime_ns
     while True:
         time.sleep(INTERVAL_SECONDS)
         try:
+            if os.stat(path).st_mtime_ns != written:
+                watch, written = load(path), os.stat(path).st_mtime_ns
             watch.once()
         except (OSError, ValueError, AttributeError):
             # Not up yet, or the store is away (Patroni then answers nothing at all): the next round asks again.

@@ -1,0 +1,80 @@
+# Copyright (c) 2026 The pgops.access developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What somebody should do about lines of Patroni's log that do not say it. Pure."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+_OTHER_CLUSTER = re.compile(r"system ID mismatch, node \S+ belongs to a different cluster: (\d+) != (\d+)")
+_NO_STORE = ("Can not get cluster from dcs", "waiting on etcd", "waiting on DCS")
+_REFUSED_BY_STORE = re.compile(
+    r"(?i)authentication (failed|is not possible)|permission denied|user name is empty|certificate verify failed"
+)
+_RULES = re.compile(r"could not load \S*pg_hba\.conf|pg_hba\.conf was not reloaded")
+RUNNING = "running"
+WAITING = "Patroni waits for the distributed store, which does not answer or has no quorum"
+REFUSED = "the distributed store refuses Patroni's user name, password or certificate"
+
+
+RULES = (
+    "the cluster's dynamic configuration holds access rules that PostgreSQL does not load; its lines above name them. Correct them for the "
+    "whole cluster (pgops.access.pg_hba with patroni and exclusive, or patronictl edit-config); this member then starts by itself"
+)
+
+
+class Notice(t.NamedTuple):
+    """What to say, and what the health check is told; an empty text says nothing."""
+
+    level: str
+    text: str
+    event: str
+    phase: str
+
+
+class Notices:
+    """Reads one member's lines in order; says each thing once until it changes."""
+
+    def __init__(self, scope: str, data: str) -> None:
+        self.fatal = False
+        """Whether the member can never join as it is."""
+        self._scope, self._data = scope, data
+        self._begun = False
+        """Whether Patroni has come to its first look at the cluster; what the store does later is for the health check's own questions."""
+        self._phase = RUNNING
+
+    def of(self, record: t.Mapping[str, t.Any]) -> Notice | None:
+        """What this line means for somebody; None for most."""
+        message = str(record.get("message", ""))
+        if record.get("source") == "postgresql":
+            return Notice("error", RULES, "rules_not_loaded", "") if _RULES.search(message) else None
+        found = _OTHER_CLUSTER.search(message)
+        if found:
+            self.fatal = True
+            text = (
+                f"the data in {self._data} belong to another cluster: their system identifier is {found[2]}, and that of PATRONI_SCOPE="
+                f"{self._scope} is {found[1]}. Neither was changed. Start with an empty volume to join {self._scope}, or give these data a "
+                "scope of their own"
+            )
+            return Notice("error", text, "other_cluster", "")
+        return self._store(message, str(record.get("logger", "")))
+
+    def _store(self, message: str, logger: str) -> Notice | None:
+        if logger == "patroni.ha" and not self._begun:
+            self._begun = True
+            return self._enter(RUNNING, "the distributed store answers", "info")
+        if logger.startswith("patroni.dcs") and _REFUSED_BY_STORE.search(message):
+            return self._enter(
+                REFUSED, f"{REFUSED}: check PATRONI_ETCD3_USERNAME, PATRONI_ETCD3_PASSWORD_FILE and the certificates", "error"
+            )
+        if message.startswith(_NO_STORE) and self._phase == RUNNING and not self._begun:
+            return self._enter(WAITING, f"{WAITING}: check PATRONI_ETCD3_HOSTS and the store's own health; Patroni asks again", "error")
+        return None
+
+    def _enter(self, phase: str, text: str, level: str) -> Notice | None:
+        if phase == self._phase:
+            return None
+        self._phase = phase
+        return Notice(level, text, "store", "" if self._begun and phase != RUNNING else phase)
