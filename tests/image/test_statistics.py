@@ -40,9 +40,17 @@ SOURCE = r"""
 #include "postgres.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "tcop/tcopprot.h"
 #include "utils/builtins.h"
+#include "utils/elog.h"
 #include "utils/guc.h"
 PG_MODULE_MAGIC;
+static char failed[8192] = "";
+static void keep(ErrorData *edata)
+{
+    if (debug_query_string)
+        strlcat(failed, debug_query_string, sizeof(failed));
+}
 static bool track_utility = true, normalized = false;
 static char *seen = "";
 void _PG_init(void);
@@ -55,12 +63,16 @@ void _PG_init(void)
     DefineCustomBoolVariable("pg_stat_monitor.pgsm_track_utility", "", NULL, &track_utility, true, PGC_SUSET, 0, NULL, NULL, NULL);
     DefineCustomBoolVariable("pg_stat_monitor.pgsm_normalized_query", "", NULL, &normalized, false, PGC_SUSET, 0, NULL, NULL, NULL);
     MarkGUCPrefixReserved("pg_stat_monitor");
+    emit_log_hook = keep;
 }
 PG_FUNCTION_INFO_V1(pg_stat_monitor_version);
 Datum pg_stat_monitor_version(PG_FUNCTION_ARGS) { PG_RETURN_TEXT_P(cstring_to_text("stand-in")); }
+PG_FUNCTION_INFO_V1(pg_stat_monitor_failed);
+Datum pg_stat_monitor_failed(PG_FUNCTION_ARGS) { PG_RETURN_TEXT_P(cstring_to_text(failed)); }
 """
 SCRIPT = """CREATE FUNCTION pg_stat_monitor_version() RETURNS text AS 'pg_stat_monitor' LANGUAGE C;
-CREATE VIEW pg_stat_monitor AS SELECT pg_stat_monitor_version() AS version;
+CREATE FUNCTION pg_stat_monitor_failed() RETURNS text AS 'pg_stat_monitor' LANGUAGE C;
+CREATE VIEW pg_stat_monitor AS SELECT pg_stat_monitor_version() AS version, pg_stat_monitor_failed() AS failed;
 """
 
 
@@ -173,12 +185,29 @@ def test_pg_stat_monitor_where_it_was_built_in(start, extended):
     assert server.exec("healthcheck.sh") == "healthy: primary (pg_stat_statements, pg_stat_monitor)"
     assert server.event_of("statistics")["message"] == "statistics of statements: pg_stat_statements 1.10, pg_stat_monitor 0.1"
     ask = ("psql", "-XAtq", "-c")
-    assert server.exec(*ask, "SHOW shared_preload_libraries") == "pg_stat_statements,pg_stat_monitor"
+    assert server.exec(*ask, "SHOW shared_preload_libraries") == "pg_stat_statements,pg_stat_monitor,pgops_discreet"
     assert server.exec(*ask, "SHOW pg_stat_monitor.pgsm_track_utility") == "off"
     assert server.exec(*ask, "SHOW pg_stat_monitor.pgsm_normalized_query") == "on"
     assert server.exec("psql", "-XAtq", "-c", "SELECT version FROM pg_stat_monitor", "template1") == "stand-in"
     leave_secrets(server)
     assert SECRET not in server.exec(*ask, "SELECT query FROM pg_stat_statements")
+
+
+def test_a_failed_statement_with_a_secret_is_kept_from_pg_stat_monitor(start, extended):
+    """Where the guard is left out the stand-in sees them, as the real one does; then the entrypoint says so."""
+    script = (
+        f"CREATE ROLE postgres PASSWORD '{SECRET}'; ALTER ROLE postgres PASSWORD {SECRET}; SELECT 1/0; SELECT pass{SECRET}; "
+        "SELECT failed FROM pg_stat_monitor;"
+    )
+    words = [word for statement in script.split("; ") for word in ("-c", statement)]
+    guarded = start(image=extended).healthy()
+    kept = guarded.exec("psql", "-XAtq", *words)
+    assert kept == "SELECT 1/0"
+    assert not guarded.said("warning", "pg_stat_monitor keeps")
+    assert guarded.exec("psql", "-XAtqc", "SELECT count(*) FROM pg_available_extensions WHERE name = 'pgops_discreet'") == "0"
+    bare = start(image=extended, command=("-c", "shared_preload_libraries=pg_stat_statements,pg_stat_monitor")).healthy()
+    assert bare.exec("psql", "-XAtq", *words).count(SECRET) == 3
+    assert bare.said("warning", "pg_stat_monitor keeps the text of statements that fail")
 
 
 def test_an_existing_volume_gets_it_and_the_package_and_the_locale_are_there(start, volume, extended):

@@ -92,7 +92,7 @@ class Running(Server):
         local = patroni_config.Local(
             self._place.data, f"/usr/lib/postgresql/{self._place.major}/bin", self._place.runtime, self._parameters,
             self._wanted.initdb_arguments, self._wanted.log_level, f"/usr/bin/python3 -I {_FIRST} {self._path('first.json')}",
-            statistics.shared_settings(statistics.available(self._place.major)),
+            statistics.shared_settings(statistics.guarded(statistics.available(self._place.major), self._place.major)),
         )  # fmt: skip
         ours = patroni_config.build(member, local, self._asked, HbaServer(self._place.major))
         foreign = foreign_files()

@@ -4,7 +4,8 @@
 """Statistics of statements: which libraries are loaded, kept away from passwords, made an extension of every new database, and reported.
 
 pg_stat_statements is in every image; pg_stat_monitor is where somebody built it in. Both keep the text of utility statements, and so
-``CREATE ROLE … PASSWORD '…'``, unless they are told not to track them; pg_stat_monitor also keeps literals unless it normalizes.
+``CREATE ROLE … PASSWORD '…'``, unless they are told not to track them; pg_stat_monitor also keeps literals unless it normalizes, and the
+text of every statement that fails, for which no setting of its own helps: the build lays GUARD beside it, a library that does.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from .stream import Hub
 
 LIBRARIES = ("pg_stat_statements", "pg_stat_monitor")
 """In the order in which they must be loaded: pg_stat_monitor calls on what was there before it."""
+GUARD = "pgops_discreet"
+"""Keeps failed statements that may carry a secret from pg_stat_monitor (image/setup/discreet); must be loaded after it."""
 _DISCREET = {
     "pg_stat_statements": {"pg_stat_statements.track_utility": "off"},
     "pg_stat_monitor": {"pg_stat_monitor.pgsm_track_utility": "off", "pg_stat_monitor.pgsm_normalized_query": "on"},
@@ -42,18 +45,25 @@ class Statistics(t.NamedTuple):
     loaded: tuple[str, ...]
     missing: tuple[str, ...]
     """Libraries of ours that are in the image and that the user's own arguments leave out."""
+    unguarded: bool = False
+    """Whether pg_stat_monitor will keep failed statements with their secrets."""
 
 
 def available(major: int) -> tuple[str, ...]:
     """Those that are in this image."""
-    return tuple(name for name in LIBRARIES if os.path.exists(f"/usr/lib/postgresql/{major}/lib/{name}.so"))
+    return tuple(name for name in LIBRARIES if _in_image(major, name))
+
+
+def guarded(libraries: t.Sequence[str], major: int) -> tuple[str, ...]:
+    """These, and after pg_stat_monitor what keeps secrets from it, where this image has it."""
+    return (*libraries, *([GUARD] if LIBRARIES[1] in libraries and _in_image(major, GUARD) else []))
 
 
 def shared_settings(libraries: t.Sequence[str]) -> dict[str, str]:
     """The server parameters that load them discreetly, for a new cluster's dynamic configuration."""
     if not libraries:
         return {}
-    discreet = {setting: value for name in libraries for setting, value in _DISCREET[name].items()}
+    discreet = {setting: value for name in libraries for setting, value in _DISCREET.get(name, {}).items()}
     return {_SETTING: ",".join(libraries), **discreet}
 
 
@@ -65,8 +75,8 @@ def prepare(place: Place, server_arguments: t.Sequence[str]) -> Statistics:
     arguments: list[str] = []
     loaded = listed
     if not given:
-        others = [name for name in listed if name not in present]
-        loaded = [*present, *others]
+        others = [name for name in listed if name not in (*present, GUARD)]
+        loaded = [*guarded(present, place.major), *others]
         if loaded != listed:
             arguments.append(f"{_SETTING}={','.join(loaded)}")
     for name in present:
@@ -75,7 +85,8 @@ def prepare(place: Place, server_arguments: t.Sequence[str]) -> Statistics:
                 arguments.append(f"{setting}={value}")
     words = tuple(word for argument in arguments for word in ("-c", argument))
     ours = tuple(name for name in LIBRARIES if name in loaded)
-    return Statistics(words, ours, tuple(name for name in present if name not in loaded))
+    unguarded = LIBRARIES[1] in loaded and GUARD not in loaded[loaded.index(LIBRARIES[1]) :]
+    return Statistics(words, ours, tuple(name for name in present if name not in loaded), unguarded)
 
 
 def report(hub: Hub, place: Place, user: str, database: str, loaded: t.Sequence[str]) -> None:
@@ -111,6 +122,10 @@ def run_psql(hub: Hub, place: Place, user: str, script: str, hear: t.Callable[[b
     os.close(read_end)
     os.write(write_end, script.encode("utf-8", "surrogateescape"))
     os.close(write_end)
+
+
+def _in_image(major: int, library: str) -> bool:
+    return os.path.exists(f"/usr/lib/postgresql/{major}/lib/{library}.so")
 
 
 def _configured(place: Place, arguments: t.Sequence[str]) -> str | None:
