@@ -11,9 +11,10 @@ import re
 import subprocess
 import tarfile
 import time
+from pathlib import Path
 
 import pytest
-from image_support import DOCKER, IMAGE, PASSWORD, RUN, docker
+from image_support import DOCKER, IMAGE, PASSWORD, RUN, docker, make_certificate
 
 HARDENED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--tmpfs=/tmp")
 
@@ -91,6 +92,42 @@ def test_restart_keeps_the_data_and_its_certificate(start, connect, volume):
     assert server.said("warning", "changes nothing")
     assert server.exec("sh", "-c", "sha256sum $PGDATA/pgops-tls/server.crt") == certificate
     assert connect(server, user="app", database="orders") == "ok app"
+
+
+def test_a_renewed_certificate_is_presented_without_a_restart(start, outsider, tmp_path):
+    """With the program that the role pg_node runs: once it reloads, then it finds nothing to do; a pair that does not fit is told."""
+    make_certificate(tmp_path)
+    server = start(f"--volume={tmp_path}:/etc/pgops/tls:ro").healthy()
+    program = (Path(__file__).parents[2] / "roles/pg_node/files/tls_reload.py").read_text()
+    python = ("/opt/pgops/venv/bin/python", "-I", "-c", program)
+
+    def presented() -> str:
+        ask = f"openssl s_client -starttls postgres -connect {server.address()}:5432 </dev/null 2>/dev/null | openssl x509 -noout -serial"
+        return outsider.exec("sh", "-c", ask)
+
+    def serial() -> str:
+        return subprocess.run(
+            ["openssl", "x509", "-noout", "-serial", "-in", str(tmp_path / "tls.crt")], check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    assert presented() == serial()
+    assert json.loads(server.exec(*python, "reload", "postgres"))["changed"] is False
+    began = server.exec("psql", "-XAtqc", "SELECT pg_postmaster_start_time()")
+    old = serial()
+    make_certificate(tmp_path)
+    assert json.loads(server.exec(*python, "look", "postgres"))["changed"] is True
+    assert presented() == old != serial()
+    assert json.loads(server.exec(*python, "reload", "postgres"))["changed"] is True
+    assert presented() == serial()
+    assert json.loads(server.exec(*python, "reload", "postgres"))["changed"] is False
+    assert server.exec("psql", "-XAtqc", "SELECT pg_postmaster_start_time()") == began
+    good, key = serial(), (tmp_path / "tls.key").read_text()
+    make_certificate(tmp_path)
+    (tmp_path / "tls.key").write_text(key)
+    failed = docker("exec", server.name, *python, "reload", "postgres", check=False)
+    assert failed.returncode == 1
+    assert "a key that does not belong to the certificate" in failed.stderr
+    assert presented() == good, "a pair that does not fit changes nothing for clients"
 
 
 # ----------------------------------------------------------------------------------------------------------------- hardening

@@ -97,6 +97,12 @@ def _serve(arguments: list[str], environment: t.Mapping[str, str], hub: Hub) -> 
     counted = statistics.prepare(here, arguments)
     for name in counted.missing:
         output.say("warning", f"{name} is in this image, but shared_preload_libraries of the arguments leaves it out: it counts nothing")
+    if counted.unguarded:
+        output.say(
+            "warning",
+            f"pg_stat_monitor keeps the text of statements that fail, passwords in them too: {statistics.GUARD}, which prevents it, "
+            "is not in this image or not after it in shared_preload_libraries",
+        )
     state.statistics = ", ".join(counted.loaded)
     state.write("running")
     server = Server(
