@@ -190,7 +190,7 @@ class Node:
 
     def remove(self) -> None:
         """Take away whatever is left, whether or not the playbooks work."""
-        self.engine("rm", "--force", self.name, f"{self.name}-client")
+        self.engine("rm", "--force", self.name, f"{self.name}-client", f"{self.name}-exporter")
         self.engine("network", "rm", self.name, f"{self.name}-extra")
         self.engine("volume", "rm", "--force", f"{self.name}-data")
         self.engine("image", "rm", f"{self.name}/image:tag")

@@ -8,10 +8,12 @@ One node, changed again and again on the same volume. The tests are one story an
 
 from __future__ import annotations
 
+import json
 import subprocess
+import urllib.request
 from pathlib import Path
 
-from .conftest import BIN, EXTRA_SUBNET, Node, Run
+from .conftest import BIN, EXTRA_SUBNET, Node, Run, free_port
 
 # All that a password file and a connection string have to escape.
 PASSWORD = r"s:e\c'r@e/t é"
@@ -30,6 +32,23 @@ def from_a_container(node: Node, database: str = "app") -> str:
     return (done.stdout + done.stderr).strip()
 
 
+def certify(folder: Path) -> None:
+    """A certificate and its key, new each time; readable as secrets often are."""
+    folder.mkdir(mode=0o755, exist_ok=True)
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    command += ["-subj", "/CN=test", "-keyout", str(folder / "tls.key"), "-out", str(folder / "tls.crt")]
+    subprocess.run(command, check=True, capture_output=True)
+    (folder / "tls.key").chmod(0o644)
+
+
+def presented(node: Node) -> str:
+    """The certificate that a client on this host meets, through the published port."""
+    command = ["openssl", "s_client", "-starttls", "postgres", "-connect", f"127.0.0.1:{node.port}"]
+    text = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=True).stdout
+    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----\n"
+    return begin + text.split(begin)[1].split(end)[0] + end
+
+
 def test_a_password_file_and_all_about_the_container(node: Node) -> None:
     """With everything that a container can have; and a run that failed leaves the way free for it."""
     password = node.folder / "my password"
@@ -38,6 +57,8 @@ def test_a_password_file_and_all_about_the_container(node: Node) -> None:
     scripts = node.folder / "init"
     scripts.mkdir(mode=0o755)
     (scripts / "made.sql").write_text("CREATE TABLE made (word text);\n", encoding="utf-8")
+    certificates = node.folder / "certificates"
+    certify(certificates)
     node.engine("network", "create", "--subnet", EXTRA_SUBNET, f"{node.name}-extra")
     node.variables["pg_node_password_file"] = str(password)
     wanted = {
@@ -46,7 +67,7 @@ def test_a_password_file_and_all_about_the_container(node: Node) -> None:
         "pg_node_pids_limit": 200,
         "pg_node_shm_size": "64m",
         "pg_node_restart_policy": "no",
-        "pg_node_mounts": [f"{scripts}:/docker-entrypoint-initdb.d:ro"],
+        "pg_node_mounts": [f"{scripts}:/docker-entrypoint-initdb.d:ro", f"{certificates}:/etc/pgops/tls:ro"],
         "pg_node_extra_networks": [f"{node.name}-extra"],
         "pg_node_command": ["-c", "work_mem=7MB"],
         "pg_node_env": {"TZ": "Europe/Berlin"},
@@ -63,14 +84,19 @@ def test_a_password_file_and_all_about_the_container(node: Node) -> None:
     assert set(container["NetworkSettings"]["Networks"]) == {node.name, f"{node.name}-extra"}
     assert {mount["Destination"]: mount["RW"] for mount in container["Mounts"]} == {
         "/docker-entrypoint-initdb.d": False,
+        "/etc/pgops/tls": False,
         "/run/secrets/postgres_password": False,
         "/var/lib/postgresql/data": True,
     }
     assert {"TZ=Europe/Berlin", "LOG_LEVEL=debug"} <= set(container["Config"]["Env"])
     asked = node.engine("exec", node.name, "psql", "-U", "postgres", "-d", "app", "-XAtc", "SHOW work_mem", "-c", "TABLE made")
     assert asked.stdout.strip() == "7MB", asked.stderr
+    before = node.identity()
+    certify(certificates)
     again = node.role(**wanted)
-    assert (again.code, again.changed) == (0, 0), again.output
+    assert (again.code, again.changed) == (0, 1), again.output
+    assert node.identity() == before, "a new certificate is a reload"
+    assert presented(node) == (certificates / "tls.crt").read_text(encoding="ascii")
 
 
 def test_a_strange_password_works_through_pgpass(node: Node) -> None:
@@ -83,18 +109,38 @@ def test_a_strange_password_works_through_pgpass(node: Node) -> None:
     assert done.stdout.strip() == "in", done.stderr
 
 
-def test_closed(node: Node) -> None:
-    run = node.role(pg_node_external_access_enable=False)
+def test_closed_for_all_but_the_exporter(node: Node) -> None:
+    port = free_port()
+    run = node.role(pg_node_external_access_enable=False, pg_node_exporter=True, pg_node_exporter_port=port)
     assert run.code == 0, run.output
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        metrics = answer.read().decode()
+    assert "\npg_up 1\n" in metrics
+    assert f'pg_stat_database_numbackends{{datid="5",datname="postgres",server="{node.name}:5432"}}' in metrics
+    secret = (node.secret.parent / "exporter_password").read_text()
+    exporter = node.inspect(name=f"{node.name}-exporter")
+    assert exporter is not None
+    assert secret not in json.dumps(exporter)
+    assert (exporter["HostConfig"]["ReadonlyRootfs"], exporter["HostConfig"]["CapDrop"]) == (True, ["ALL"])
+    assert secret not in run.output
+    assert "no pg_hba.conf entry" in node.ask(user="pgops_exporter", password=secret, dbname="app")
+    assert "no pg_hba.conf entry" in node.ask(user="pgops_exporter", password=secret, dbname="postgres", sslmode="disable")
     assert outcomes(run, "this host") == outcomes(run, "second container") == {"no_entry"}
     assert {row[6] for row in run.rows} == {"as expected"}
     assert "no pg_hba.conf entry" in node.ask()
     assert "no pg_hba.conf entry" in from_a_container(node)
 
 
-def test_rejected(node: Node) -> None:
+def test_rejected_and_no_exporter_any_more(node: Node) -> None:
     run = node.role(pg_node_external_access_method="reject")
     assert run.code == 0, run.output
+    assert node.inspect(name=f"{node.name}-exporter") is None
+    left = node.engine(
+        "exec", node.name, "psql", "-U", "postgres", "-XAtc",
+        "SELECT rolname FROM pg_roles WHERE rolname = 'pgops_exporter' UNION ALL "
+        "SELECT array_to_string(user_name, ',') FROM pg_hba_file_rules WHERE 'pgops_exporter' = ANY (user_name)",
+    )  # fmt: skip
+    assert (left.stdout, left.stderr) == ("", "")
     assert outcomes(run, "this host") == outcomes(run, "second container") == {"rejected"}
     assert "pg_hba.conf rejects connection" in node.ask()
     assert "pg_hba.conf rejects connection" in from_a_container(node)
