@@ -39,8 +39,11 @@ def change_rule(cursor: psycopg2.extensions.cursor, state: str) -> bool:
     cursor.execute("SELECT current_setting('hba_file'), current_setting('server_version_num')::int / 10000")
     path, major = cursor.fetchone()
     server = Server(major, ssl=True)
-    rules = (spec.spec_from_dict(RULE, server),) if state == "present" else ()
-    written = file.update(path, plan.planner(plan.Request(rules, state, SECTION, position="first"), server)).written
+    if state == "present":
+        request = plan.Request((spec.spec_from_dict(RULE, server),), section=SECTION, position="first")
+    else:
+        request = plan.Request(state="absent", section=SECTION)
+    written = file.update(path, plan.planner(request, server)).written
     if written:
         cursor.execute("SELECT pg_reload_conf()")
     return bool(written)
