@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The pgops.access developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The oldest Patroni that is supported (Debian bookworm has it), where a primary is called master and much is not told; others with PGOPS_PATRONI_RELEASES."""
+"""The oldest Patroni that is supported, Debian bookworm's, which says less than later ones; others with PGOPS_PATRONI_RELEASES."""
 
 from __future__ import annotations
 
