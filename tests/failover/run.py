@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import fcntl
 import http.client
 import itertools
 import json
@@ -30,6 +31,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import typing as t
@@ -235,12 +237,27 @@ def flows(writers: Writers, since: float) -> bool:
 
 def rows(writers: Writers) -> dict[int, int]:
     """How often each row is there, as the primary says."""
-    session = writers.connect()
-    cursor = session.cursor()
-    cursor.execute("SELECT id, count(*) FROM failover GROUP BY id")
-    found = dict(cursor.fetchall())
-    session.close()
-    return found
+    deadline = time.monotonic() + RECOVERY_SECONDS
+    while True:
+        try:
+            with contextlib.closing(writers.connect()) as session, session.cursor() as cursor:
+                cursor.execute("SELECT id, count(*) FROM failover GROUP BY id")
+                return dict(cursor.fetchall())
+        except psycopg2.OperationalError as problem:
+            if time.monotonic() > deadline:
+                raise SystemExit(f"the rows cannot be read: {problem}") from None
+            time.sleep(1)
+
+
+@contextlib.contextmanager
+def alone() -> t.Iterator[None]:
+    """The cluster's names and ports are fixed: one run at a time on a machine, its end included."""
+    with (Path(tempfile.gettempdir()) / f"{NAME}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit("another run is under way, or removes its cluster") from None
+        yield
 
 
 def main() -> int:
@@ -250,16 +267,21 @@ def main() -> int:
     parser.add_argument("--profile", choices=("default", "fast"), default="fast")
     parser.add_argument("--kinds", default=",".join(KINDS), help="which bad things, separated by commas")
     parser.add_argument("--image", default="", help="name of the members' image, when it shall not be the usual one")
-    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--keep", action="store_true", help="leave the cluster running")
     given = parser.parse_args()
     kinds = given.kinds.split(",")
     if given.rounds < 1 or not set(kinds) <= set(KINDS):
         parser.error(f"--rounds is at least 1, --kinds are of {', '.join(KINDS)}")
-    seed = given.seed if given.seed is not None else random.randrange(10**6)
-    random.seed(seed)
+    random.seed(given.seed)
+    with alone():
+        return run(given, kinds)
+
+
+def run(given: argparse.Namespace, kinds: list[str]) -> int:
+    """A cluster, the rounds, and no cluster."""
     cluster = Cluster(given.profile, given.image)
-    print(f"bringing up the cluster {NAME}, profile {given.profile}, seed {seed}", flush=True)
+    print(f"bringing up the cluster {NAME}, profile {given.profile}, seed {given.seed}", flush=True)
     cluster.play()
     try:
         return rounds(given.rounds, kinds, cluster, LOOP_SECONDS[given.profile])
