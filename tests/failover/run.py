@@ -47,7 +47,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 from house import STATE, VENV, ansible_env  # noqa: E402 - the tools are a directory beside, not a package
 
 NAME = "pgops-failover"
-SUBNET = "172.30.238"
+SUBNET = "172.30.228"
 PORT = 15432
 KINDS = ("kill", "lost", "pause", "partition", "switchover", "named")
 DOCKER = "/usr/bin/docker" if Path("/usr/bin/docker").exists() else "docker"
