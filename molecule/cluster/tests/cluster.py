@@ -11,10 +11,12 @@ import http.client
 import json
 import os
 import signal
+import ssl
 import subprocess
 import threading
 import time
 import typing as t
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -28,6 +30,8 @@ REST_PASSWORD = (Path(NOTE["secrets"]) / "rest").read_text().strip()
 CTL = ("/opt/pgops/venv/bin/patronictl", "-c", "/run/postgresql/pgops/patroni")
 APP_PASSWORD = "of a throw-away role"
 ENTRY: str = NOTE["entry"][0]["address"]
+TLS = ssl.create_default_context(cafile=NOTE["tls"]["ca_cert"])
+TLS.load_cert_chain(NOTE["tls"]["client_cert"], NOTE["tls"]["client_key"])
 
 
 def docker(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -37,9 +41,9 @@ def docker(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
 
 def listed() -> list[dict[str, t.Any]]:
     """The members, from the first one whose REST API answers; patronictl says the same, a second later."""
-    for address in MEMBERS.values():
+    for url in NOTE["urls"]:
         with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
-            answer = urllib.request.urlopen(f"http://{address}:8008/cluster", timeout=3)
+            answer = urllib.request.urlopen(f"{url}/cluster", timeout=3, context=TLS)
             return list(json.loads(answer.read())["members"])
     return []
 
@@ -138,8 +142,7 @@ def task(tmp: Path, module: str, options: dict[str, t.Any], *, unreachable: str 
     """A module on the cluster, run by Ansible as its users run it; again while a failover is under way."""
     login = {"login_user": "postgres", "login_password": PASSWORD, "login_db": "postgres"}
     patroni = {
-        "urls": [f"http://{address}:8008" for address in MEMBERS.values()], "username": "patroni", "password": REST_PASSWORD,
-        "unreachable": unreachable,
+        "urls": NOTE["urls"], "username": "patroni", "password": REST_PASSWORD, "unreachable": unreachable, **NOTE["tls"],
     }  # fmt: skip
     tasks = [{"name": "Change", f"pgops.access.{module}": {**login, "patroni": patroni, **options}}]
     interpreter = {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
@@ -162,18 +165,32 @@ def change_access(tmp: Path, rules_wanted: str, *, unreachable: str = "refuse") 
 
 def dynamic() -> dict[str, t.Any]:
     """The dynamic configuration, from the first member that answers."""
-    for address in MEMBERS.values():
+    for url in NOTE["urls"]:
         with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
-            return dict(json.loads(urllib.request.urlopen(f"http://{address}:8008/config", timeout=3).read()))
+            return dict(json.loads(urllib.request.urlopen(f"{url}/config", timeout=3, context=TLS).read()))
     return {}
+
+
+LOGIN = {"Authorization": "Basic " + base64.b64encode(f"patroni:{REST_PASSWORD}".encode()).decode()}
+
+
+def answer(url: str, context: ssl.SSLContext | None = None, headers: dict[str, str] | None = None, body: bytes | None = None) -> int:
+    """The status code of a GET, or of a PATCH; 0 when the connection is refused or ends without one."""
+    request = urllib.request.Request(url, body, headers or {}, method="PATCH" if body else "GET")
+    try:
+        with urllib.request.urlopen(request, timeout=5, context=context) as got:
+            return int(got.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
 
 
 def patch(content: dict[str, t.Any]) -> None:
     """What somebody else writes into the dynamic configuration."""
-    login = base64.b64encode(f"patroni:{REST_PASSWORD}".encode()).decode()
-    headers = {"Authorization": f"Basic {login}", "Content-Type": "application/json"}
-    url = f"http://{next(iter(MEMBERS.values()))}:8008/config"
-    urllib.request.urlopen(urllib.request.Request(url, json.dumps(content).encode(), headers, method="PATCH"), timeout=10).close()
+    headers = {**LOGIN, "Content-Type": "application/json"}
+    request = urllib.request.Request(f"{NOTE['urls'][0]}/config", json.dumps(content).encode(), headers, method="PATCH")
+    urllib.request.urlopen(request, timeout=10, context=TLS).close()
 
 
 class Killing:

@@ -103,17 +103,72 @@ def test_a_member_that_was_away_has_the_change_and_may_not_have_rules_of_its_own
     assert not any("reject" in rule for name in MEMBERS for rule in cluster.rules(name))
 
 
+def test_rest_and_etcd_answer_whom_they_should() -> None:
+    """TLS only; whoever writes has a certificate of the cluster's authority, and for REST the password, too."""
+    rest, etcd = NOTE["urls"][0], f"https://{NOTE['etcd'][0]['address']}:2379"
+    reader = cluster.ssl.create_default_context(cafile=NOTE["tls"]["ca_cert"])
+    assert cluster.answer(rest.replace("https:", "http:") + "/health") == cluster.answer(etcd.replace("https:", "http:") + "/version") == 0
+    assert cluster.answer(f"{rest}/health", reader) == 200
+    assert cluster.answer(f"{rest}/config", reader, cluster.LOGIN, b"{}") == 403
+    assert cluster.answer(f"{rest}/config", cluster.TLS, {}, b"{}") == 401
+    assert cluster.answer(f"{etcd}/version", reader) == 0
+    assert cluster.answer(f"{etcd}/version", cluster.TLS) == 200
+    session = cluster.psycopg2.connect(
+        host="127.0.0.1", port=NOTE["port"], user="postgres", password=cluster.PASSWORD, dbname="app", connect_timeout=3,
+        sslmode="verify-full", sslrootcert=NOTE["tls"]["ca_cert"],
+    )  # fmt: skip
+    session.close()
+
+
+def converge() -> subprocess.CompletedProcess[str]:
+    """The scenario's own playbook once more."""
+    directory = os.environ["MOLECULE_SCENARIO_DIRECTORY"]
+    # The passwords are where the scenario's own run put them, whatever directory the tests run in.
+    variables = {"pgops_state_dir": str(Path(NOTE["secrets"]).parents[2]), "pg_cluster_build": False, "pgops_image": NOTE["image"]}
+    command = ["ansible-playbook", "-i", f"{directory}/inventory/", f"{directory}/converge.yml", "-e", json.dumps(variables)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+
+
+def others_data(gone: str) -> None:
+    """Data of another cluster where a member's were: the role stops before it touches anybody."""
+    data = "/var/lib/postgresql/data"
+    docker("run", "--rm", f"--volume={gone}-data:{data}", "--entrypoint=initdb", NOTE["image"], "-D", f"{data}/pgdata", "--no-sync")
+    refused = converge()
+    docker("volume", "rm", f"{gone}-data")
+    assert refused.returncode != 0
+    assert "do not belong together" in " ".join(refused.stdout.split()), refused.stdout[-2000:]
+
+
+def wrong_password() -> None:
+    """A password that the cluster does not have: the same."""
+    secret = Path(NOTE["secrets"]) / "replication"
+    right = secret.read_text()
+    secret.chmod(0o600)
+    secret.write_text("wrong")
+    refused = converge()
+    secret.write_text(right)
+    secret.chmod(0o444)
+    assert refused.returncode != 0
+    assert "has another password for replication" in " ".join(refused.stdout.split()), refused.stdout[-2000:]
+
+
+def starts() -> dict[str, str]:
+    """What changes when a member's container is made anew or started again."""
+    there = docker("ps", "--all", "--format={{.Names}}").stdout.split()
+    return {name: docker("inspect", "--format={{.Id}} {{.State.StartedAt}}", name).stdout for name in MEMBERS if name in there}
+
+
 def test_a_member_is_made_again_from_nothing() -> None:
     different = {str(m["name"]) for m in listed() if (m.get("tags") or {}).get("external_access") != wish()}
     gone = next(name for name in [*different, *MEMBERS] if name != leader())
     ask("INSERT INTO kept VALUES (6)")
     docker("rm", "--force", gone)
     docker("volume", "rm", f"{gone}-data")
-    directory = os.environ["MOLECULE_SCENARIO_DIRECTORY"]
-    # The passwords are where the scenario's own run put them, whatever directory the tests run in.
-    variables = {"pgops_state_dir": str(Path(NOTE["secrets"]).parents[2]), "pg_cluster_build": False, "pgops_image": NOTE["image"]}
-    command = ["ansible-playbook", "-i", f"{directory}/inventory/", f"{directory}/converge.yml", "-e", json.dumps(variables)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    before = starts()
+    others_data(gone)
+    wrong_password()
+    assert starts() == before
+    done = converge()
     assert done.returncode == 0, done.stdout[-3000:]
     eventually("the cluster is whole", whole)
     eventually("the entry point leads to the primary", served)
