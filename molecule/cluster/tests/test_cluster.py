@@ -126,7 +126,7 @@ def converge() -> subprocess.CompletedProcess[str]:
     # The passwords are where the scenario's own run put them, whatever directory the tests run in.
     variables = {"pgops_state_dir": str(Path(NOTE["secrets"]).parents[2]), "pg_cluster_build": False, "pgops_image": NOTE["image"]}
     command = ["ansible-playbook", "-i", f"{directory}/inventory/", f"{directory}/converge.yml", "-e", json.dumps(variables)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
 
 
 def others_data(gone: str) -> None:
