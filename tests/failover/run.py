@@ -29,6 +29,7 @@ import json
 import os
 import random
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -105,9 +106,13 @@ class Cluster:
 
     def members(self) -> list[dict[str, t.Any]]:
         """Patroni's list, from any member that answers; empty when none does."""
+        trusted = ssl.create_default_context(cafile=STATE / "clusters" / NAME / "tls" / "cluster-ca.crt")
         for number in (1, 2, 3):
-            url = f"http://{address(number)}:8008/cluster"
-            with contextlib.suppress(OSError, ValueError, http.client.HTTPException), urllib.request.urlopen(url, timeout=2.5) as answer:
+            url = f"https://{address(number)}:8008/cluster"
+            with (
+                contextlib.suppress(OSError, ValueError, http.client.HTTPException),
+                urllib.request.urlopen(url, timeout=2.5, context=trusted) as answer,
+            ):
                 return list(json.load(answer)["members"])
         return []
 
