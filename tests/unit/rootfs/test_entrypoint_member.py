@@ -340,13 +340,25 @@ def test_a_store_that_refuses_the_login_is_told(message: str) -> None:
     assert later.phase == ""
 
 
-def test_rules_that_the_server_does_not_load_are_the_clusters() -> None:
+@pytest.mark.parametrize(
+    ("message", "end"),
+    [
+        ("could not load /data/pg_hba.conf", "and this member starts by itself"),
+        ("could not load pg_hba.conf", "and this member starts by itself"),
+        ("/data/pg_hba.conf was not reloaded", "patronictl edit-config)"),
+    ],
+)
+def test_rules_that_the_server_does_not_load_are_the_clusters(message: str, end: str) -> None:
     notices = member_notices.Notices("orders", "/data")
-    found = notices.of(line_of("could not load /data/pg_hba.conf", source="postgresql"))
+    found = notices.of(line_of(message, source="postgresql"))
     assert found is not None
     assert "dynamic configuration" in found.text
-    assert notices.of(line_of("could not load /data/pg_hba.conf")) is None, "Patroni never says so"
-    assert notices.of(line_of("connection received", source="postgresql")) is None
+    assert found.text.endswith(end)
+    assert notices.of(line_of(message)) is None, "Patroni never says so"
+
+
+def test_other_lines_of_the_server_mean_nothing() -> None:
+    assert member_notices.Notices("orders", "/data").of(line_of("connection received", source="postgresql")) is None
 
 
 def test_a_new_clusters_settings_are_for_its_own_image() -> None:

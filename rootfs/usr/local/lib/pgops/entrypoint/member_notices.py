@@ -13,16 +13,11 @@ _NO_STORE = ("Can not get cluster from dcs", "waiting on etcd", "waiting on DCS"
 _REFUSED_BY_STORE = re.compile(
     r"(?i)authentication (failed|is not possible)|permission denied|user name is empty|certificate verify failed"
 )
-_RULES = re.compile(r"could not load \S*pg_hba\.conf|pg_hba\.conf was not reloaded")
+_NOT_STARTED = re.compile(r"could not load \S*pg_hba\.conf")
+_NOT_RELOADED = re.compile(r"pg_hba\.conf was not reloaded")
 RUNNING = "running"
 WAITING = "Patroni waits for the distributed store, which does not answer or has no quorum"
 REFUSED = "the distributed store refuses Patroni's user name, password or certificate"
-
-
-RULES = (
-    "the cluster's dynamic configuration holds access rules that PostgreSQL does not load; its lines above name them. Correct them for the "
-    "whole cluster (pgops.access.pg_hba with patroni and exclusive, or patronictl edit-config); this member then starts by itself"
-)
 
 
 class Notice(t.NamedTuple):
@@ -49,7 +44,7 @@ class Notices:
         """What this line means for somebody; None for most."""
         message = str(record.get("message", ""))
         if record.get("source") == "postgresql":
-            return Notice("error", RULES, "rules_not_loaded", "") if _RULES.search(message) else None
+            return _about_rules(message)
         found = _OTHER_CLUSTER.search(message)
         if found:
             self.fatal = True
@@ -78,3 +73,14 @@ class Notices:
             return None
         self._phase = phase
         return Notice(level, text, "store", "" if self._begun and phase != RUNNING else phase)
+
+
+def _about_rules(message: str) -> Notice | None:
+    """A start ends there, a reload keeps what it had."""
+    rules = "the cluster's dynamic configuration holds access rules that PostgreSQL does not load; its lines above name them"
+    remedy = "correct them for the whole cluster (pgops.access.pg_hba with patroni and exclusive, or patronictl edit-config)"
+    if _NOT_STARTED.search(message):
+        return Notice("error", f"{rules}; {remedy}, and this member starts by itself", "rules_not_loaded", "")
+    if _NOT_RELOADED.search(message):
+        return Notice("error", f"{rules}; it keeps the rules that it had, and would not start with these: {remedy}", "rules_not_loaded", "")
+    return None
