@@ -64,12 +64,14 @@ RUN --mount=type=cache,id=pgops-pip,target=/root/.cache/pip,sharing=locked \
     /build/venv.sh /build/image.txt /opt/pgops/venv
 
 FROM venv AS setup
-# The container's own files; byte-compiled here, for the root file system may be read-only and owned by somebody else.
+# The container's own files; byte-compiled here, for the root file system may be read-only and owned by somebody else. What changes more
+# often comes last, so that an edit of the entrypoint compiles the entrypoint only.
 COPY plugins/module_utils/_hba /app/usr/local/lib/pgops/_hba
 COPY plugins/module_utils/_store /app/usr/local/lib/pgops/_store
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash -s /app -p / /app/usr/local/lib/pgops
 COPY rootfs /app
 RUN chmod -R u=rwX,go=rX /app && chmod 0755 /app/usr/local/bin/* \
-    && python3 -m compileall -q --invalidation-mode unchecked-hash -s /app -p / /app/usr/local/lib/pgops
+    && cd /app/usr/local/lib/pgops && python3 -m compileall -q --invalidation-mode unchecked-hash -s /app -p / entrypoint ./*.py
 
 # ------------------------------------------------------------------------------------------------------------- runtime
 FROM base AS compiled
@@ -83,7 +85,7 @@ RUN --mount=type=bind,source=image/setup,target=/image \
 
 FROM base AS prepared
 USER 999
-RUN --mount=type=bind,source=image/prepare,target=/image python3 /image/prepare.py /tmp/prepared.tar.gz
+RUN --mount=type=bind,source=image/prepare,target=/image python3 /image/prepare.py /tmp/prepared.gz
 
 FROM base AS icu
 ARG WITH_FULL_ICU=false
@@ -121,7 +123,7 @@ ENV LANG=C.UTF-8 \
 COPY --from=trimmed / /
 COPY --from=setup /opt/pgops /opt/pgops
 COPY --from=sbom /sbom /usr/share/pgops/sbom
-COPY --from=prepared --chown=0:0 /tmp/prepared.tar.gz /opt/pgops/prepared.tar.gz
+COPY --from=prepared --chown=0:0 /tmp/prepared.gz /opt/pgops/prepared.gz
 COPY --from=setup /app /
 ENV PGDATA=/var/lib/postgresql/data
 VOLUME /var/lib/postgresql/data

@@ -121,7 +121,7 @@ def test_a_statement_of_a_megabyte_is_one_line(start):
 
 def test_a_fault_of_ours_is_a_line_of_json_too(start):
     """What nobody has thought of: here, a program of the server that is something else."""
-    server = start("--volume=/dev/null:/opt/pgops/prepared.tar.gz")
+    server = start("--volume=/dev/null:/opt/pgops/prepared.gz")
     assert server.wait() == 70
     last = server.records()[-1]
     assert last["level"] == "error"

@@ -21,6 +21,9 @@ ORDER BY 1, 2, 3
 """
 
 
+COPIED = "copying the cluster that the build prepared"
+
+
 def made(server) -> str:
     """How the cluster came to be, by the entrypoint's own word."""
     return next(record["message"] for record in server.records() if record.get("event") == "new_cluster")
@@ -35,7 +38,7 @@ def test_a_copy_is_what_initdb_makes(start, connect):
     names = {"POSTGRES_USER": "the app", "POSTGRES_DB": "Or\"ders'"}
     copied = start(env=names, password="b\\ack'slash").healthy()
     initialized = start(env={**names, "POSTGRES_INITDB_ARGS": "--locale=C.UTF-8"}, password="b\\ack'slash").healthy()
-    assert (made(copied), made(initialized)) == ("copying the cluster that the build prepared", "running initdb")
+    assert (made(copied), made(initialized)) == (COPIED, "running initdb")
     query = ("psql", "-XAtqU", "the app", "Or\"ders'", "-c", SHAPE)
     shape = copied.exec(*query)
     assert len(shape.splitlines()) > 1000
@@ -44,6 +47,9 @@ def test_a_copy_is_what_initdb_makes(start, connect):
     assert copied.hba() == initialized.hba()
     for server in (copied, initialized):
         assert connect(server, user="the app", database="Or\"ders\\'", password="b\\ack'slash") == "ok the app"
+        # How it was made is in nobody's statistics: one of the statements holds the password.
+        counted = "SELECT query FROM pg_stat_statements WHERE query ~* '^(alter|create|update)'"
+        assert server.exec("psql", "-XAtqU", "the app", "postgres", "-c", counted) == ""
     kept = {"Bytes per WAL segment", "Data page checksum version", "wal_level setting", "Catalog version number", "max_connections setting"}
     one, other = control(copied), control(initialized)
     assert {name: one[name] for name in kept} == {name: other[name] for name in kept}
@@ -51,7 +57,7 @@ def test_a_copy_is_what_initdb_makes(start, connect):
 
 def test_no_two_are_the_same(start):
     servers = [start().healthy() for _number in range(2)]
-    assert {made(server) for server in servers} == {"copying the cluster that the build prepared"}
+    assert {made(server) for server in servers} == {COPIED}
     facts = [control(server) for server in servers]
     for name in ("Database system identifier", "Mock authentication nonce"):
         assert facts[0][name] != facts[1][name], name
@@ -84,26 +90,45 @@ def test_it_is_whole_before_and_after_a_crash(start, volume):
     assert "shut down" in answer
 
 
+def test_every_password_is_stored_as_the_server_stores_it(start, connect):
+    """Usual ones are written in place; the server normalizes what is not ASCII (ﬁ becomes fi) and takes a verifier as it is."""
+    stored = "SELECT rolpassword FROM pg_authid WHERE rolname = 'postgres'"
+    usual, ligature = start(password="it's $ecret").healthy(), start(password="ﬁsh").healthy()
+    assert (made(usual), made(ligature)) == (COPIED, COPIED)
+    verifier = usual.exec("psql", "-XAtqc", stored)
+    assert re.fullmatch(r"SCRAM-SHA-256[$]4096:[A-Za-z0-9+/]{22}==[$][A-Za-z0-9+/]{43}=:[A-Za-z0-9+/]{43}=", verifier)
+    assert connect(usual, password="it's $ecret") == "ok postgres"
+    assert connect(usual, password="another") != "ok postgres"
+    assert connect(ligature, password="fish") == "ok postgres"
+    # The place is the row's own: the server itself changes it, and a change is a new version.
+    usual.exec("psql", "-Xqc", "ALTER ROLE postgres PASSWORD 'later'")
+    assert connect(usual, password="later") == "ok postgres"
+    ligature.remove()
+    again = start(password=verifier).healthy()
+    assert again.exec("psql", "-XAtqc", stored) == verifier
+    assert connect(again, password="it's $ecret") == "ok postgres"
+
+
 def test_what_it_cannot_be_made_of_is_made_by_initdb(start):
     for environment in ({"TZ": "Europe/Berlin"}, {"LC_COLLATE": "C"}, {"POSTGRES_INITDB_WALDIR": "/var/lib/postgresql/data2"}):
         server = start(env=environment)
-        deadline = 100
-        while not any(record.get("event") == "new_cluster" for record in server.records()) and deadline:
-            deadline -= 1
-            server.exec("sleep", "0.1", check=False)
-        assert made(server) == "running initdb", environment
+        assert server.event_of("new_cluster")["message"] == "running initdb", environment
         server.remove()
 
 
 def test_the_archive_shares_no_secret():
     code = (
-        "import tarfile, json, re\n"
-        "archive = tarfile.open('/opt/pgops/prepared.tar.gz')\n"
-        "note = json.load(archive.extractfile('pgops-note.json')); control = archive.extractfile('global/pg_control').read()\n"
-        "print(set(control[:8]) | set(control[note['nonce']:note['nonce'] + 32]))\n"
-        "print(any(name.startswith('pg_wal/0') or 'hba' in name or name.endswith(('.key', '.pem')) for name in archive.getnames()))\n"
-        "files = [archive.extractfile(member).read() for member in archive if member.isfile() and '/' in member.name]\n"
-        "print(any(re.search(rb'SCRAM-SHA-256[$]|md5[0-9a-f]{32}', content) for content in files))"
+        "import gzip, json, re\n"
+        "head, _end, body = gzip.open('/opt/pgops/prepared.gz').read().partition(b'\\n')\n"
+        "head = json.loads(head); note = head['note']; files = {name: body[at:at + size] for name, at, size in head['files']}\n"
+        "control, log = files['global/pg_control'], files[note['log']]\n"
+        "print(set(control[:8]) | set(control[note['nonce']:note['nonce'] + 32]) | set(log[note['log_identifier']:][:8]))\n"
+        "print([name for name in files if 'hba' in name or name.endswith(('.key', '.pem'))], len(log) < note['log_bytes'])\n"
+        "where = note['verifier']; blank = files[where['file']][where['place']:][:where['length']]\n"
+        "print(set(blank[19:].decode()) - set('=$:'))\n"
+        "files.pop(where['file']); text = rb'SCRAM-SHA-256[$][0-9]+:|md5[0-9a-f]{32}'\n"
+        "print([name for name, content in files.items() if '/' in name and re.search(text, content)])"
     )
-    assert docker("run", "--rm", "--entrypoint", "python3", IMAGE, "-c", code).stdout.split("\n")[:3] == ["{0}", "False", "False"]
+    said = docker("run", "--rm", "--entrypoint", "python3", IMAGE, "-c", code).stdout.splitlines()
+    assert said == ["{0}", "[] True", "{'A'}", "[]"]
     assert PASSWORD not in docker("run", "--rm", "--entrypoint", "cat", IMAGE, "/usr/share/postgresql/15/postgresql.conf.sample").stdout

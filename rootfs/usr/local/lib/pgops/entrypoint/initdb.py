@@ -9,6 +9,7 @@ up with PG_VERSION last, and a marker stays until the scripts have ended well; a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -96,24 +97,28 @@ class FirstStart:
         copy = self._can_copy()
         self._hub.output.say("info", "copying the cluster that the build prepared" if copy else "running initdb", event="new_cluster")
         if copy:
-            prepared.unpack(staging)
-            self._must("pg_resetwal", [self._place.program("pg_resetwal"), "-D", staging], quiet=True)
-            statements = self._naming()
+            named = self._settings.user == "postgres"
+            done = prepared.unpack(staging, self._settings.password if named else "")
+            statements = [] if done else self._naming()
         else:
             self._run_initdb(staging)
         names = (self._place.system_user, self._settings.user, HbaServer(self._place.major))
-        _write(os.path.join(staging, "pg_hba.conf"), base_rules(*names))
-        _write(os.path.join(staging, "pg_ident.conf"), user_map(*names))
+        _write(os.path.join(staging, "pg_hba.conf"), base_rules(*names), sync=False)
+        _write(os.path.join(staging, "pg_ident.conf"), user_map(*names), sync=False)
         os.chmod(self._place.data, 0o700)
         if self._settings.database not in init_scripts.BUILT_IN:
             statements.append(f"CREATE DATABASE {_quoted(self._settings.database)}")
         if statements:
             self._single_user(staging, statements)
+        # The user's statistics begin with the user's statements.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(staging, "pg_stat", "pg_stat_statements.stat"))
         for name in sorted(os.listdir(staging), key=lambda name: name == "PG_VERSION"):
             os.rename(os.path.join(staging, name), self._place.path(name))
         os.rmdir(staging)
         # One call for each file system that was written to; initdb's own way, one call a file, takes a second.
-        for path in (self._place.data, self._place.path("pg_wal")):
+        places = {os.stat(path).st_dev: path for path in (self._place.data, self._place.path("pg_wal"))}
+        for path in places.values():
             prepared.flush(path)
 
     def _can_copy(self) -> bool:
@@ -164,6 +169,8 @@ class FirstStart:
         os.close(write_end)
         # Without fsync, as initdb's own server runs: all is flushed at once afterwards.
         settings = ["-c", "log_destination=stderr", "-c", "fsync=off", "-c", "log_checkpoints=off"]
+        # No library that would keep the statement, and the password in it, for its statistics.
+        settings += ["-c", "shared_preload_libraries="]
         argv = [self._place.program("postgres"), "--single", "-D", data, *settings, "postgres"]
         pid = self._hub.spawn(argv, self._place.environment, hear, stdin=read_end)
         os.close(read_end)
@@ -191,18 +198,15 @@ class FirstStart:
         finally:
             server.stop()
 
-    def _must(
-        self, source: str, argv: list[str], environment: dict[str, str] | None = None, what: str = "", quiet: bool = False, **more: t.Any
-    ) -> None:
-        """Run a program to its end; what it says is told unless it is ``quiet``. Raises StartError with its last words when it fails."""
+    def _must(self, source: str, argv: list[str], environment: dict[str, str] | None = None, what: str = "", **more: t.Any) -> None:
+        """Run a program to its end and tell what it says. Raises StartError with its last words when it fails."""
         words: list[str] = []
 
         def hear(line: bytes) -> None:
             made = logs.plain_record(source, line, self._redactor)
             words.append(made["message"])
             del words[:-3]
-            if not quiet:
-                self._hub.output.write(made)
+            self._hub.output.write(made)
 
         try:
             pid = self._hub.spawn(argv, environment or self._place.environment, hear, **more)
@@ -307,7 +311,7 @@ def _read(path: str) -> str | None:
         raise StartError(f"PGDATA: cannot read {path}: {error.strerror}; check the volume") from None
 
 
-def _write(path: str, text: str) -> None:
+def _write(path: str, text: str, *, sync: bool = True) -> None:
     """Never through a symbolic link: whoever can plant one in a volume must not choose what is overwritten. Raises OSError."""
 
     def opener(name: str, flags: int) -> int:
@@ -316,7 +320,8 @@ def _write(path: str, text: str) -> None:
     with open(path, "w", encoding="utf-8", errors="surrogateescape", opener=opener) as file:
         file.write(text)
         file.flush()
-        os.fsync(file.fileno())
+        if sync:
+            os.fsync(file.fileno())
 
 
 def _remove(path: str) -> None:
