@@ -397,13 +397,14 @@ class FakeRest:
     """Answers by path; a PATCH is refused."""
 
     def __init__(self, digest: str, lines: object) -> None:
+        self.state = "running"
         self.leader, self.config = 503, {"postgresql": {"pg_hba": lines}, "pgops": {"external_access": digest}}
 
     def status(self, _path: str) -> int:
         return self.leader
 
     def get(self, path: str) -> dict:
-        return {"/config": self.config, "/patroni": {"role": "replica"}, "/cluster": {"members": []}}[path]
+        return {"/config": self.config, "/patroni": {"role": "replica", "state": self.state}, "/cluster": {"members": []}}[path]
 
     def patch(self, _content: object) -> None:
         raise urllib.error.HTTPError("http://x/config", 401, "no", Message(), None)
@@ -413,13 +414,17 @@ def test_the_watch_tells_roles_once_and_a_refused_login_once(capsys: pytest.Capt
     wanted = rules_of(parse())
     rest = FakeRest("old", cluster_rules.first_list(wanted, SERVER))
     seen = watch.Watch(rest, "one", wanted, SERVER)
-    for leader in (503, 503, 200, 200):
-        rest.leader = leader
+    for state, leader in (("creating replica", 503), ("running", 503), ("running", 503), ("running", 200), ("running", 200)):
+        rest.state, rest.leader = state, leader
         seen.once()
     said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line.get("role") for line in said] == ["replica", "leader", None]
     assert said[-1]["event"] == "access_not_managed"
     assert "refuses our login (401)" in said[-1]["message"]
+    for state in ("stopping", "running"):
+        rest.state = state
+        seen.once()
+    assert json.loads(capsys.readouterr().out)["role"] == "leader", "it has started again"
 
 
 @pytest.mark.parametrize("value", [None, "x", {"pg_hba": "host all all all md5"}, {"pg_hba": []}])

@@ -102,8 +102,12 @@ class Watch:
             self._said = ""
 
     def _tell_role(self) -> None:
-        """With the leader's lock a new cluster is made; a replica has its copy of everything."""
-        role = "leader" if self._rest.status("/leader") == 200 else str(self._rest.get("/patroni").get("role", ""))
+        """With the leader's lock a new cluster is made; a replica that runs has its copy of everything. Each start of the server counts."""
+        shown = self._rest.get("/patroni")
+        if shown.get("state") != "running":
+            self._role = ""
+            return
+        role = "leader" if self._rest.status("/leader") == 200 else str(shown.get("role", ""))
         if role in ("leader", "replica") and role != self._role:
             self._role = role
             sys.stdout.write(json.dumps({"event": "role", "role": role}) + "\n")
