@@ -16,7 +16,8 @@
 #   WITH_FULL_ICU                    false                   true keeps all of ICU: formats, names in other languages, transliteration (24 MB)
 #   EXTRA_PACKAGES                   (empty)                 more Debian packages, separated by blanks, e.g. postgresql-15-postgis-3
 #   EXTENSION_BUILD_PACKAGES         (empty)                 Debian packages for compiling what lies in image/extensions (see its README.md)
-#   EXTRA_LOCALES                    (empty)                 locales of the C library beside C.UTF-8, e.g. "de_DE.UTF-8 en_US.UTF-8"
+#   EXTRA_LOCALES                    en_US.UTF-8             locales of the C library beside C.UTF-8, separated by blanks; volumes that
+#                                                            docker-library's image made need this one (3 MB)
 #
 # Secrets, each optional and never part of a layer (docker build --secret id=NAME,src=FILE):
 #   ca_bundle   certificates (PEM) that pip trusts instead of its own, behind a proxy that inspects TLS
@@ -38,7 +39,7 @@ ARG PGDG_URL=https://apt.postgresql.org/pub/repos/apt
 ARG WITH_JIT=false
 ARG WITH_APT=false
 ARG EXTRA_PACKAGES=
-ARG EXTRA_LOCALES=
+ARG EXTRA_LOCALES=en_US.UTF-8
 ENV LANG=C.UTF-8 \
     TZ=Etc/UTC \
     PG_MAJOR=${PG_MAJOR} \

@@ -250,6 +250,39 @@ def test_docker_librarys_method_variable(start, connect):
     assert "rejects" in connect(server)
 
 
+FOREIGN = r"""
+export LANG=en_US.utf8
+initdb -D $PGDATA --username=shop --pwfile=<(printf '%s\n' "$POSTGRES_PASSWORD")
+sed -ri "s!^#?(listen_addresses)\s*=\s*\S+.*!\1 = '*'!" $PGDATA/postgresql.conf
+printf '\nhost all all all scram-sha-256\n' >>$PGDATA/pg_hba.conf
+pg_ctl -D $PGDATA -o '-c listen_addresses=' -w start
+psql -XqU shop postgres -c 'CREATE DATABASE shop'
+psql -XqU shop shop -c 'CREATE TABLE kept AS SELECT 42 AS n'
+pg_ctl -D $PGDATA -m fast -w stop
+"""
+"""What docker-library's image does with an empty volume: its user id, locale, rules and listen_addresses, and nothing of ours."""
+
+
+def test_a_volume_of_docker_librarys_image(start, connect, volume):
+    mount = f"--volume={volume}:/var/lib/postgresql/data"
+    docker("run", "--rm", mount, f"--env=POSTGRES_PASSWORD={PASSWORD}", "--entrypoint", "bash", IMAGE, "-ec", FOREIGN)
+    environment = {"POSTGRES_USER": "shop", "POSTGRES_DB": "shop"}
+    server = start(mount, *HARDENED, "--tmpfs=/run/postgresql", "--user=999", env=environment).healthy()
+    assert connect(server, user="shop", database="shop") == "ok shop"
+    assert "password authentication failed" in connect(server, user="shop", database="shop", password="wrong")
+    assert server.exec("psql", "-XAtqU", "shop", "shop", "-c", "TABLE kept", "-c", "SHOW lc_messages").split() == ["42", "en_US.utf8"]
+    assert server.hba()[-3:] == ["host all all all scram-sha-256", "host all all 0.0.0.0/0 md5", "host all all ::/0 md5"]
+    assert server.event_of("statistics")["loaded"] == ["pg_stat_statements"]
+    server.exec("sh", "-c", "sed -i s/en_US.utf8/tlh_DE.utf8/ $PGDATA/postgresql.conf")
+    server.remove()
+    server = start(mount, "--user=12345:0")
+    assert server.wait() == 73
+    assert "run as its owner (--user 999)" in server.records()[-1]["message"]
+    server = start(mount)
+    assert server.wait() == 73
+    assert 'build the image with EXTRA_LOCALES="tlh_DE.UTF-8"' in server.records()[-1]["message"]
+
+
 def test_a_wrong_major_is_told(start, volume):
     mount = f"--volume={volume}:/var/lib/postgresql/data"
     server = start(mount).healthy()

@@ -13,7 +13,7 @@ import traceback
 import typing as t
 
 from .._hba.model import Server as HbaServer
-from . import access, configured, member, place, rules, settings, statistics, tls
+from . import access, configured, locales, member, place, rules, settings, statistics, tls
 from .errors import CONFIGURATION, SOFTWARE, USAGE, StartError, Stopped
 from .events import Correlator
 from .initdb import FirstStart, recorded_superuser
@@ -88,6 +88,7 @@ def _serve(arguments: list[str], environment: t.Mapping[str, str], hub: Hub) -> 
         output.say("info", f"making a new database in {here.data}", user=wanted.user, database=wanted.database)
         first.run()
     else:
+        locales.check(here)
         state.user = recorded_superuser(here) or wanted.user
         if wanted.user_given and state.user != wanted.user:
             output.say("warning", f"POSTGRES_USER={wanted.user!r} changes nothing: {here.data} was made with the superuser {state.user!r}")

@@ -128,9 +128,10 @@ def _data_directory(data: str) -> str:
     try:
         os.makedirs(inner, mode=0o700, exist_ok=True)
     except OSError as error:
+        other = "run with group 0, or mount" if os.getegid() else "or mount"
         raise StartError(
             f"PGDATA: {data} belongs to user id {owner}, and user {os.geteuid()} (group {os.getegid()}) may not write there: "
-            f"{error.strerror}; run with group 0, or mount a volume that this user owns"
+            f"{error.strerror}; if it holds a database, run as its owner (--user {owner}), {other} a volume that this user owns"
         ) from None
     if os.path.islink(inner):
         raise StartError(f"PGDATA: {inner} is a symbolic link, and anybody may have put it there; remove it, or set PGDATA to its target")
