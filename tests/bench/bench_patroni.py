@@ -10,6 +10,7 @@ target (a process of its own), a whole ansible-playbook with that one task, and 
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -28,6 +29,8 @@ from pg_hba_info.conftest import run  # noqa: E402
 
 ROUNDS = 7
 LOOP_WAIT = 10
+# Patroni rests for a second after it had a server reload; a change that comes meanwhile would wait for that.
+REST_SECONDS = 1.5
 MODULE = "ansible_collections.pgops.access.plugins.modules.pg_hba"
 RULE = "host postgres app 127.0.0.0/8 scram-sha-256"
 
@@ -51,6 +54,7 @@ def measured(cluster: Cluster, name: str, change: t.Callable[[bool], None]) -> N
     task, met = [], []
     for number in range(ROUNDS * 2):
         opening = number % 2 == 0
+        time.sleep(REST_SECONDS)
         began = time.monotonic()
         outside: list[float] = []
         watcher = threading.Thread(target=lambda: outside.append(admitted(cluster, opening, began)))  # noqa: B023 (joined below)
@@ -70,7 +74,8 @@ def main() -> None:
     cluster = Cluster(majors()[0], dynamic={"loop_wait": LOOP_WAIT, "ttl": 30}).start()
     try:
         cluster.wait_for_leader().sql("create role app login password 'pw-app'")
-        print(f"PostgreSQL {cluster.major}, three members on one machine, loop_wait {LOOP_WAIT} s, etcd v3\n")
+        load = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors"
+        print(f"PostgreSQL {cluster.major}, three members on one machine, loop_wait {LOOP_WAIT} s, etcd v3; {load}\n")
         print("| change of access on three members | until it returns | until a client outside meets it on all |")
         print("|---|---|---|")
 
