@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -197,6 +198,17 @@ def test_rest_writes_need_credentials(member: Container) -> None:
     assert rest(member, "PATCH", "/config", body=body)[0] == 401
     assert rest(member, "PATCH", "/config", body=body, login="patroni:guess")[0] == 401
     assert rest(member, "GET", "/health")[0] == 200
+
+
+def test_metrics_are_there_for_everybody_and_have_the_guides_names(member: Container) -> None:
+    status, text = rest(member, "GET", "/metrics")
+    assert status == 200
+    values = dict(re.findall(r"(?m)^(patroni_\w+)\{[^}]*\} (\S+)$", text))
+    guide = (Path(__file__).parents[2] / "docs/guides/metrics.md").read_text()
+    named = set(re.findall(r"\bpatroni_\w+", guide))
+    assert len(named) >= 6
+    assert named <= set(values)
+    assert (values["patroni_primary"], values["patroni_postgres_running"], values["patroni_is_paused"]) == ("1", "1", "0")
 
 
 def test_every_line_is_json_without_a_secret(member: Container) -> None:
