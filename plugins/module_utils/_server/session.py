@@ -6,25 +6,48 @@
 """psycopg2 sessions: for modules that query a server, and as the outsider that repeats an access check the way applications connect.
 
 psycopg2 is imported when it is needed and not before: what never opens a session must work on a machine without it.
+
+Text is the engine's (see ``_hba.model``): a session speaks SQL_ASCII, so that the server converts nothing, and names are the very bytes
+that it compares with its files, whatever the encoding of the database. Databases of the locale C are SQL_ASCII themselves.
 """
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import importlib
 import typing as t
 
+from .._hba.model import decode, encode
 from .errors import CannotConnect, MissingLibrary
 
 APPLICATION_NAME = "pgops.access"
+ENCODING = "SQL_ASCII"
+CODEC = "pgops_engine_text"
+
+
+def _codec(name: str) -> codecs.CodecInfo | None:
+    """Python's codec of engine text, by its name."""
+    if name != CODEC:
+        return None
+    return codecs.CodecInfo(
+        lambda text, _errors="strict": (encode(text), len(text)),
+        lambda raw, _errors="strict": (decode(bytes(raw)), len(raw)),
+        name=CODEC,
+    )
 
 
 def psycopg2(purpose: str) -> t.Any:
     """The library, or :class:`MissingLibrary` that says for which ``purpose`` ("to …") it was wanted."""
     try:
-        return importlib.import_module("psycopg2")
+        library = importlib.import_module("psycopg2")
+        known = importlib.import_module("psycopg2.extensions").encodings
     except ImportError as error:
         raise MissingLibrary("psycopg2", purpose, str(error)) from error
+    if known.get("SQLASCII") != CODEC:
+        codecs.register(_codec)
+        known["SQLASCII"] = known["SQL_ASCII"] = CODEC
+    return library
 
 
 def parameters(
@@ -54,6 +77,7 @@ def parameters(
         "sslkey": ssl_key,
         "connect_timeout": max(2, round(timeout)),
         "application_name": APPLICATION_NAME,
+        "client_encoding": ENCODING,
     }
     return {**{name: value for name, value in given.items() if value is not None}, **(extra or {})}
 

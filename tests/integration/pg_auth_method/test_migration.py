@@ -171,15 +171,17 @@ def test_iterations_are_the_servers(ready: Server) -> None:
     assert enters(ready, "app", PASSWORDS["app"])
 
 
-def test_a_strange_name(ready: Server) -> None:
-    """A quote, a placeholder of the driver and a semicolon in a role's name are a name."""
-    ready.sql("""set password_encryption = 'md5'; create role "50%s ""off""; x" login password 'pw of fifty'""")
+@pytest.mark.parametrize("name", ['50%s "off"; x', "käthe \u65e5"])
+def test_a_strange_name(ready: Server, name: str) -> None:
+    """A quote, a placeholder of the driver, a semicolon, letters beyond ASCII (in a database that is SQL_ASCII) are a name."""
+    quoted = '"' + name.replace('"', '""') + '"'
+    ready.sql(f"set password_encryption = 'md5'; create role {quoted} login password 'pw of fifty'")
     try:
-        move(ready, passwords={'50%s "off"; x': "pw of fifty"})
-        assert stored(ready)['50%s "off"; x'].startswith("SCRAM-SHA-256$")
+        assert role_of(move(ready, passwords={name: "pw of fifty"}), name)["password"] == "scram-sha-256"
+        assert stored(ready)[name].startswith("SCRAM-SHA-256$")
         assert stored(ready)["app"].startswith("md5")
     finally:
-        ready.sql('drop role "50%s ""off""; x"')
+        ready.sql(f"drop role {quoted}")
 
 
 def test_logs_tell_when_and_how(ready: Server, tmp_path: Path) -> None:

@@ -70,6 +70,27 @@ def test_roles_of_the_server_prove_expectations(ready: Server) -> None:
     assert not enters(ready, "truster")
 
 
+def test_names_are_the_bytes_that_the_server_compares(ready: Server) -> None:
+    """Roles beyond ASCII, in a database of the locale C, and one that is not even UTF-8: they are proved, and nobody else is hit."""
+    assert ready.session is not None
+    names = ('"gr\u00fcppe"'.encode(), '"k\u00e4the"'.encode(), b'"caf\xe9"')
+    for name in names:
+        ready.session.query(b"create role " + name + b" login")
+    try:
+        ready.session.query(b"grant " + names[0] + b" to " + names[1])
+        rule = {"type": "host", "users": "+gr\u00fcppe", "address": "127.0.0.1/32", "method": "trust"}
+        who = {"database": "postgres", "address": "127.0.0.1"}
+        expect = [{"user": "k\u00e4the", "expect": "trust", **who}, {"user": "caf\u00e9", "expect": "no_entry", **who}]
+        result = pg_hba(reach(ready, rules=[rule], expect=expect))
+        assert "failed" not in result, result["msg"]
+        assert enters(ready, "k\u00e4the")
+        assert not enters(ready, "caf\u00e9")
+    finally:
+        ready.use(OPEN)
+        for name in reversed(names):
+            ready.session.query(b"drop role " + name)
+
+
 def test_a_broken_expectation_stops_before_the_write(ready: Server) -> None:
     expect = [{"user": "truster", "database": "postgres", "address": "127.0.0.1", "expect": "trust"}]
     result = pg_hba(reach(ready, rules=["host all all 127.0.0.0/8 reject"], expect=expect))
