@@ -171,19 +171,25 @@ def server_of(args: argparse.Namespace) -> Server:
 
 
 def path_of(argument: str, standard_name: str = "pg_hba.conf") -> str:
-    """Absolute path, as engine text, of a file argument; standard input stands for a file in the current folder."""
+    """Absolute path, as engine text, of a file argument; standard input stands for a file in the current folder. Raises UsageError."""
+    if not argument:
+        raise UsageError("a file's name is empty; name a file, or - for standard input")
     name = encode(standard_name) if argument == "-" else os.fsencode(argument)
     return decode(os.path.abspath(name))
 
 
 def bytes_of(argument: str) -> bytes:
     """Content of a file argument. Raises UsageError."""
-    if argument == "-":
-        return sys.stdin.buffer.read()
     try:
-        return host.Files().read(path_of(argument))
+        return _standard_input() if argument == "-" else host.Files().read(path_of(argument))
     except OSError as error:
         raise UsageError(f"{argument}: cannot be read: {error.strerror}") from error
+
+
+def _standard_input() -> bytes:
+    if t.cast(t.Any, sys.stdin) is None:
+        raise UsageError("-: standard input is closed")
+    return sys.stdin.buffer.read()
 
 
 def ruleset_of(argument: str, server: Server) -> Ruleset:
@@ -200,6 +206,8 @@ def json_of(argument: str) -> t.Any:
         return json.loads(bytes_of(argument))
     except ValueError as error:
         raise UsageError(f"{argument}: is not JSON: {error}") from error
+    except RecursionError as error:
+        raise UsageError(f"{argument}: is not what is wanted: its arrays or objects are nested too deeply") from error
 
 
 def loadable(argument: str, server: Server) -> Ruleset:
@@ -216,20 +224,14 @@ def roles_of(argument: str | None) -> list[Role] | None:
     """Roles from a JSON file argument; None when none was given. Raises UsageError."""
     if argument is None:
         return None
-    roles: list[Role] = []
     items = json_of(argument)
     if not isinstance(items, list):
         raise UsageError(f"{argument}: an array of roles is wanted")
-    for index, item in enumerate(items):
-        if not isinstance(item, dict) or not isinstance(item.get("name"), str):
-            raise UsageError(f'{argument}: element {index} is not an object with "name", "superuser" and "member_of"')
-        unknown = sorted(item.keys() - {"name", "superuser", "member_of"})
-        groups = item.get("member_of") or []
-        if unknown or not isinstance(groups, list) or not all(isinstance(group, str) for group in groups):
-            what = f"unknown key {unknown[0]!r}" if unknown else "member_of is no array of names"
-            raise UsageError(f"{argument}: role {item['name']!r}: {what}")
-        roles.append(Role(item["name"], bool(item.get("superuser")), tuple(groups)))
-    return roles
+    decide = _part("decide")
+    try:
+        return [decide.role_from_dict(item, f"roles[{index}]") for index, item in enumerate(items)]
+    except decide.InvalidClient as error:
+        raise UsageError(f"{argument}: {error}") from error
 
 
 def _part(name: str) -> t.Any:
@@ -380,20 +382,37 @@ def cmd_format(args: argparse.Namespace) -> int:
     return EXIT_OK
 
 
+def _run(args: argparse.Namespace) -> int:
+    """Run one command and have its answer written. Raises UsageError, WouldNotLoad."""
+    if [value for name, value in vars(args).items() if name in _FILE_ARGUMENTS].count("-") > 1:
+        raise UsageError("-: standard input can be read once; only one file may be it")
+    if t.cast(t.Any, sys.stdout) is None:
+        raise UsageError("standard output is closed")
+    try:
+        code = int(args.run(args))
+        sys.stdout.flush()
+    except OSError as error:  # files that cannot be read are a UsageError already
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return EXIT_OK
+        raise UsageError(f"the answer cannot be written: {error.strerror}") from error
+    return code
+
+
+_FILE_ARGUMENTS = frozenset({"file", "before", "after", "clients", "roles"})
+
+
 def main(arguments: t.Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     args = _build_parser().parse_args(arguments)
     try:
-        return int(args.run(args))
+        return _run(args)
     except UsageError as error:
         sys.stderr.write(f"error: {error}\n")
         return EXIT_USAGE
     except WouldNotLoad as error:
         sys.stderr.write(f"error: {error}\n")
         return EXIT_FOUND
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_OK
 
 
 if __name__ == "__main__":

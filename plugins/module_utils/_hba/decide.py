@@ -119,7 +119,7 @@ def client_from_dict(item: t.Any, where: str = "client") -> Client:
         raise InvalidClient(where, "user", "is missing; the server refuses a connection without a user name")
     transport, address = _place(item, where)
     replication = item.get("replication")
-    if replication not in (None, True, False, "database"):
+    if not (replication is None or isinstance(replication, bool) or replication == "database"):
         raise InvalidClient(where, "replication", f"{replication!r} is neither true (a physical replication client) nor false")
     expectation(item, where)
     database = _name(item.get("database"), where, "database")
@@ -189,7 +189,8 @@ def role_from_dict(item: t.Any, where: str = "role") -> Role:
     name = _name(item.get("name"), where, "name")
     if name is None:
         raise InvalidClient(where, "name", "is missing")
-    superuser = item.get("superuser", False)
+    superuser = item.get("superuser")
+    superuser = False if superuser is None else superuser
     if not isinstance(superuser, bool):
         raise InvalidClient(where, "superuser", f"{superuser!r} is neither true nor false")
     groups = item.get("member_of") or []

@@ -104,6 +104,9 @@ def test_bytes_that_are_not_utf8_survive(tmp_path: Path) -> None:
         (("rows", "--postgres-version", "16", "--without", "tls", "x"), "unknown: tls"),
         (("rows", "--postgres-version", "16", "/nonexistent/x"), "No such file or directory"),
         (("rows", "--postgres-version", "14", "--ident", "/dev/null"), "has no pg_ident_file_mappings"),
+        (("load", "--postgres-version", "16", ""), "a file's name is empty"),
+        (("effect", "--postgres-version", "16", "-", "-"), "standard input can be read once"),
+        (("decide", "--postgres-version", "16", "--clients", "-", "-"), "standard input can be read once"),
     ],
 )
 def test_wrong_usage(arguments: tuple[str, ...], said: str) -> None:
@@ -111,6 +114,45 @@ def test_wrong_usage(arguments: tuple[str, ...], said: str) -> None:
     assert (code, output) == (2, b"")
     assert said in problem
     assert "Traceback" not in problem
+
+
+@pytest.mark.parametrize(
+    ("clients", "roles", "said"),
+    [
+        ("[" * 100_000, "[]", "nested too deeply"),
+        ("[]", '[{"name": "a", "member_of": ' + "[" * 100_000, "nested too deeply"),
+        ('[{"user": "a", "replication": 1}]', "[]", "replication: 1 is neither"),
+        ("[]", '[{"name": "a", "superuser": "no"}]', "roles[0]: superuser: 'no' is neither true nor false"),
+        ("[]", '[{"name": "a", "member_of": "b"}]', "roles[0]: member_of: 'b' is no list"),
+        ("[]", '[["a"]]', "roles[0]: an object"),
+        ("[]", '{"name": "a"}', "an array of roles is wanted"),
+    ],
+)
+def test_bad_json(tmp_path: Path, clients: str, roles: str, said: str) -> None:
+    """What is JSON but not what is wanted: one sentence, and never taken for something else."""
+    (tmp_path / "pg_hba.conf").write_text("local all all peer\n")
+    (tmp_path / "c.json").write_text(clients)
+    (tmp_path / "r.json").write_text(roles)
+    files = ("--clients", "c.json", "--roles", "r.json", "pg_hba.conf")
+    code, output, problem = run("decide", "--postgres-version", "16", *files, cwd=tmp_path)
+    assert (code, output) == (2, b"")
+    assert said in problem
+    assert "Traceback" not in problem
+
+
+@pytest.mark.parametrize(
+    ("redirection", "said"),
+    [
+        ("<&-", "-: standard input is closed"),
+        (">&-", "standard output is closed"),
+        (">/dev/full", "the answer cannot be written: No space left on device"),
+    ],
+)
+def test_standard_streams_that_cannot_be_used(redirection: str, said: str) -> None:
+    command = f'printf "local all all peer\\n" | "{sys.executable}" -m {MODULE} rows --postgres-version 16 - {redirection}'
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(["sh", "-c", command], capture_output=True, env=environment, check=False, timeout=60)
+    assert (done.returncode, done.stderr.decode()) == (2, f"error: {said}\n")
 
 
 def test_unreadable_directory_entries(tmp_path: Path) -> None:
