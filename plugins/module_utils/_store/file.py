@@ -100,9 +100,12 @@ class FileStore:
             try:
                 return _read_stable(self.path, target)
             except FileNotFoundError as exc:
-                if self._create and os.path.isdir(os.path.dirname(target)):
-                    return base.Snapshot(b"", exists=False)
-                raise base.StoreMissing(self.path, "no such file", "check the path, or ask for it to be created") from exc
+                if not self._create:
+                    raise base.StoreMissing(self.path, "no such file", "check the path, or ask for it to be created") from exc
+                folder = os.path.dirname(target)
+                if not os.path.isdir(folder):
+                    raise base.StoreMissing(self.path, f"it cannot be created, there is no directory {folder}", "make that first") from exc
+                return base.Snapshot(b"", exists=False)
 
     @contextlib.contextmanager
     def lock(self) -> t.Iterator[None]:

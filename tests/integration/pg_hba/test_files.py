@@ -344,7 +344,7 @@ def test_create_mode_and_backup(file: File) -> None:
 def test_bad_places(file: File) -> None:
     where: dict[str, t.Any] = {"postgres_version": "15", "rules": [LOCAL]}
     assert "is a directory" in pg_hba({**where, "path": str(file.path.parent)})["msg"]
-    assert "no such file" in pg_hba({**where, "path": str(file.path.parent / "no/pg_hba.conf"), "create": True})["msg"].lower()
+    assert "there is no directory" in pg_hba({**where, "path": str(file.path.parent / "no/pg_hba.conf"), "create": True})["msg"]
     file.path.write_text("local all all peer\n")
     assert "postgres_version" in pg_hba({"path": str(file.path), "rules": [LOCAL]})["msg"]
 
