@@ -102,15 +102,21 @@ sed -i -e "s/^#*listen_addresses = .*/listen_addresses = '*'/" \
     -e "s/^#*password_encryption = .*/password_encryption = scram-sha-256/" "$sample"
 [ "$(grep -cE "^(listen_addresses|shared_preload_libraries|pg_stat_statements.track_utility|password_encryption) = " "$sample")" = 4 ]
 
-# Group 0 may do what the user may: an arbitrary user id (with group 0, as Kubernetes distributions give it) can run this image.
-install -d -o 999 -g 0 -m 0775 /var/lib/postgresql /docker-entrypoint-initdb.d
+# Group 0 may do what the user may, and the user is in it: an arbitrary user id with group 0, as Kubernetes distributions give it, can run this
+# image, and so can the user where an engine mounts a temporary file system without a mode: it takes over the mode, but belongs to root.
+usermod --append --groups root postgres
+install -d -o 999 -g 0 -m 0775 /var/lib/postgresql /docker-entrypoint-initdb.d /run/postgresql
+chmod 0775 /run
 # Its name comes from a file that the entrypoint writes (libnss-extrausers; libnss-wrapper would bring all of Perl).
 sed -i -e 's/^passwd:.*/passwd:         files extrausers/' /etc/nsswitch.conf
 grep -q '^passwd: *files extrausers$' /etc/nsswitch.conf
 mkdir -p /var/lib/extrausers
-ln -sfn /run/postgresql/pgops/passwd /var/lib/extrausers/passwd
-# A temporary file system or a new volume that is mounted on one of these takes over its mode, and whoever mounts it need not know the
-# user. The data directory becomes 0700 when it is used. These and /tmp are all that everybody may write to.
-chmod 1777 /run
-install -d -o 999 -g 0 -m 3777 /run/postgresql
+ln -sfn /dev/shm/pgops/passwd /var/lib/extrausers/passwd
+# Who may not write there (another user with another group, or a read-only root without a mount) works in shared memory, where everybody may,
+# and is found through these links; whoever may write there replaces them.
+ln -s /dev/shm/pgops /run/postgresql/pgops
+ln -s /dev/shm/pgops/.s.PGSQL.5432 /run/postgresql/.s.PGSQL.5432
+chown -h 999:0 /run/postgresql/pgops /run/postgresql/.s.PGSQL.5432
+# A mount point always, never a directory of a running container: a new volume takes over its mode, whoever mounts it need not know the
+# user, and there is no other way for a user with another group. 0700 once it is used.
 install -d -o 999 -g 0 -m 1777 /var/lib/postgresql/data

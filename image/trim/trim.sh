@@ -53,5 +53,7 @@ rm -rf /usr/lib/python3*/test /usr/lib/python3*/pydoc_data/topics.py /usr/lib/py
 
 # Nobody becomes anybody else in this container, and nobody leaves files for others outside of what is mounted.
 for path in /var/tmp /run/lock /var/mail; do if [ -d "$path" ]; then chmod 0755 "$path"; fi; done
+# As /run/postgresql (base/install.sh). apt works as a user of its own, which has to write there.
+if [ "$WITH_APT" != true ]; then chown 999:0 /tmp && chmod 1775 /tmp; fi
 find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 rm -rf /var/log/apt /var/log/dpkg.log /var/log/alternatives.log /var/cache/ldconfig/aux-cache /var/cache/debconf/*-old /var/lib/dpkg/*-old

@@ -57,9 +57,36 @@ def test_bills_of_materials_name_what_is_there():
 
 
 def test_who_may_write_where():
-    find = ("run", "--rm", "--user=0", "--entrypoint", "find", IMAGE, "/", "-xdev")
-    everybody = docker(*find, "-perm", "-0002", "!", "-type", "l", "!", "-type", "c").stdout.split()
-    assert set(everybody) == {"/tmp", "/run", "/run/postgresql", "/var/lib/postgresql/data"}, "the places for mounts, all sticky"
+    find = ("run", "--rm", "--user=0", "--entrypoint", "find", IMAGE, "/", "-xdev", "!", "-type", "c")
+    mine = {"/docker-entrypoint-initdb.d", "/run/postgresql", "/tmp", "/var/lib/postgresql", "/var/lib/postgresql/data"}
+    everybody = docker(*find, "-perm", "-0002", "!", "-type", "l").stdout.split()
+    assert everybody == ["/var/lib/postgresql/data"], "only the mode of new volumes: something is always mounted there"
+    assert set(docker(*find, "-group", "0", "-perm", "-0020", "!", "-type", "l").stdout.split()) == {*mine, "/run"}
     assert docker(*find, "-perm", "/6000", "-type", "f").stdout == ""
-    owned = docker(*find, "-user", "999").stdout.split()
-    assert set(owned) == {"/docker-entrypoint-initdb.d", "/run/postgresql", "/var/lib/postgresql", "/var/lib/postgresql/data"}
+    links = {"/run/postgresql/pgops", "/run/postgresql/.s.PGSQL.5432"}
+    assert set(docker(*find, "-user", "999").stdout.split()) == mine | links
+
+
+def open_to_everybody(server) -> list[str]:
+    """Sockets are left out: they are asked, not written to."""
+    words = ("find", "/", "-xdev", "-perm", "-0002", "!", "-type", "l", "!", "-type", "c", "!", "-type", "s")
+    return server.exec(*words, check=False).split()
+
+
+def test_a_running_container_has_no_place_for_everybody(start):
+    assert open_to_everybody(start().healthy()) == []
+
+
+def test_another_user_with_another_group(start, volume, tmp_path, connect):
+    """As compose files for docker-library's image have it: a new named volume, and a directory of that user's own."""
+    server = start(f"--volume={volume}:/var/lib/postgresql/data", "--user=1000:1000").healthy()
+    assert connect(server) == "ok postgres"
+    assert server.exec("psql", "-XAtqU", "postgres", "-c", "SHOW data_directory") == "/var/lib/postgresql/data/pgdata"
+    assert open_to_everybody(server) == ["/var/lib/postgresql/data"]
+    docker("run", "--rm", "--user=0", "--entrypoint", "chown", f"--volume={tmp_path}:/data", IMAGE, "1000:1000", "/data")
+    mount = f"--volume={tmp_path}:/var/lib/postgresql/data"
+    server = start(mount, "--user=1000:1000", "--read-only", "--tmpfs=/run/postgresql").healthy()
+    assert server.said("warning", "psql -h /dev/shm/pgops")
+    words = ("psql", "-XAtq", "-h", "/dev/shm/pgops", "-U", "postgres", "-c", "SHOW data_directory")
+    assert server.exec(*words) == "/var/lib/postgresql/data"
+    assert connect(server) == "ok postgres"

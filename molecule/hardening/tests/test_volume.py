@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+
 import engine
 import pytest
 
@@ -80,3 +82,57 @@ def made(launch, volume):  # type: ignore[no-untyped-def]
     server = launch(f"--volume={volume}:{DATA}").healthy()
     engine.ask("stop", server.name)
     return volume
+
+
+# In one container, as the user that owns the volume: each attack is a start of its own, and must end by itself.
+ATTACKS = r"""
+cd "$PGDATA"
+try() {
+    name=$1
+    shift
+    timeout 10 env "$@" /usr/bin/python3 -I /usr/local/lib/pgops/pid1.py >/tmp/said 2>&1
+    echo "$name|$?|$(tail -n 1 /tmp/said)"
+}
+with() {
+    if [ -e "$1" ]; then mv "$1" /tmp/kept; fi
+    eval "$2"
+    try "$1 $2"
+    rm -rf "$1"
+    if [ -e /tmp/kept ]; then mv /tmp/kept "$1"; fi
+}
+for file in PG_VERSION postgresql.conf postgresql.auto.conf pg_hba.conf pg_ident.conf postmaster.pid global/pg_control pgops-first-start \
+    pgops-tls/server.crt pgops-tls/server.key; do
+    with "$file" 'mkfifo $file'
+done
+with PG_VERSION 'mv zero PG_VERSION'
+with pg_ident.conf 'python3 -c "import socket; socket.socket(socket.AF_UNIX).bind(\"pg_ident.conf\")"'
+with pg_hba.conf 'yes "host all all 10.0.0.0/8 md5" | head -c 100000000 >pg_hba.conf'
+mkfifo pipe
+with pg_hba.conf 'cp /tmp/kept pg_hba.conf; echo "host all @pipe 10.0.0.0/8 md5" >>pg_hba.conf'
+unset POSTGRES_PASSWORD
+for secret in "$PGDATA" "$PGDATA/pipe" /dev/zero "$PGDATA/base/1/1255" "$PGDATA/nowhere"; do
+    try "secret $secret" POSTGRES_PASSWORD_FILE="$secret"
+done
+export POSTGRES_PASSWORD=x
+for place in / /etc /proc/self /var/lib /usr/../etc; do try "PGDATA $place" PGDATA="$place"; done
+for words in '; touch /tmp/planted' '$(touch /tmp/planted)' '--pwfile=/etc/passwd;touch /tmp/planted' '--pgdata=/tmp/planted' '"'; do
+    try "initdb $words" PGDATA=/tmp/new POSTGRES_INITDB_ARGS="$words"
+    rm -rf /tmp/new
+done
+ls /tmp/planted
+"""
+
+
+def test_what_is_no_file_is_refused_and_never_waited_for(launch, plant, made) -> None:  # type: ignore[no-untyped-def]
+    plant("mknod zero c 1 5; chmod 666 zero")
+    server = launch(f"--volume={made}:{DATA}", "--entrypoint=sh", command=("-c", ATTACKS))
+    server.wait()
+    lines = [line for line in engine.ask("logs", server.name).stdout.splitlines() if line.count("|") >= 2]
+    for line in lines:
+        name, status, said = line.split("|", 2)
+        record = json.loads(said)
+        assert (int(status), record["level"]) in ((73, "error"), (78, "error")), line
+        subject = "pipe" if "@pipe" in name else {"secret": "_FILE", "initdb": "initdb"}.get(name.split()[0], name.split()[0])
+        assert subject.lower() in record["message"].lower(), line
+    assert len(lines) == 14 + 5 + 5 + 5
+    assert "planted" not in engine.ask("logs", server.name).stdout.splitlines()[-1]

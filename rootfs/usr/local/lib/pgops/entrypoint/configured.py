@@ -9,6 +9,7 @@ import re
 import subprocess
 import typing as t
 
+from . import regular
 from .errors import CONFIGURATION, StartError
 from .place import Place
 
@@ -39,8 +40,7 @@ def text(place: Place) -> str:
     texts = []
     for name in _FILES:
         try:
-            with open(place.path(name), encoding="utf-8", errors="replace") as file:
-                texts.append(_COMMENT.sub("", file.read()))
+            texts.append(_COMMENT.sub("", regular.read(place.path(name)).decode("utf-8", "replace")))
         except OSError:
             continue
     return "\n".join(texts)

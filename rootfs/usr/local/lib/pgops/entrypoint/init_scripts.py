@@ -9,7 +9,7 @@ import os
 import typing as t
 
 from .errors import StartError
-from .place import INIT_SCRIPTS
+from .place import INIT_SCRIPTS, SHARED_MEMORY
 
 BUILT_IN = frozenset({"postgres", "template0", "template1"})
 """Databases that nobody has to make."""
@@ -54,6 +54,6 @@ def environment(base: t.Mapping[str, str], user: str, password: str, database: s
         "POSTGRES_PASSWORD": password,
         "PGPASSWORD": password,
         "POSTGRES_DB": database,
-        "PGHOST": "",
+        "PGHOST": SHARED_MEMORY if base.get("PGHOST") == SHARED_MEMORY else "",
         "PGHOSTADDR": "",
     }

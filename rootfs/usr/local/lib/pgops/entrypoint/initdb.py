@@ -19,7 +19,7 @@ from .._hba import ruleset
 from .._hba.model import Server as HbaServer
 from .._hba.model import encode
 from .._hba.render import quote_token
-from . import init_scripts, logs, prepared
+from . import init_scripts, logs, prepared, regular
 from .errors import CONFIGURATION, StartError
 from .place import INIT_SCRIPTS, Place
 from .redact import Redactor
@@ -230,7 +230,7 @@ class _LocalServer:
         _write(rules, "local all all trust\nlocal replication all trust\n")
         argv = [
             self._place.program("postgres"), "-D", self._place.data, "-c", "listen_addresses=", "-c", f"hba_file={rules}",
-            "-c", "logging_collector=off", "-c", "log_destination=stderr", "-c", "ssl=off",
+            "-c", "logging_collector=off", "-c", "log_destination=stderr", "-c", "ssl=off", *self._place.socket_arguments,
         ]  # fmt: skip
         self._pid = self._hub.spawn(argv, self._place.environment, self._hear)
         while status_line(self._place) != "ready":
@@ -303,8 +303,7 @@ def _literal(text: str) -> str:
 
 def _read(path: str) -> str | None:
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read().strip()
+        return regular.read(path).decode("utf-8", "surrogateescape").strip()
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -13,7 +13,7 @@ import traceback
 import typing as t
 
 from .._hba.model import Server as HbaServer
-from . import access, configured, locales, member, place, rules, settings, statistics, tls
+from . import access, configured, locales, member, place, regular, rules, settings, statistics, tls
 from .errors import CONFIGURATION, SOFTWARE, USAGE, StartError, Stopped
 from .events import Correlator
 from .initdb import FirstStart, recorded_superuser
@@ -79,6 +79,8 @@ def _serve(arguments: list[str], environment: t.Mapping[str, str], hub: Hub) -> 
     os.umask(0o077)
     redactor = Redactor([wanted.password], [wanted.user, wanted.database, "postgres"])
     here = place.find(environment, wanted.data_directory)
+    if here.socket_is_hidden:
+        hub.output.say("warning", place.HIDDEN_SOCKET)
     # Before anything is made; whether client certificates can be checked is known later, and only ever changes the method.
     access.wanted(wanted.access, HbaServer(here.major), client_ca=True)
     state = State(here, wanted.user)
@@ -114,7 +116,7 @@ def _serve(arguments: list[str], environment: t.Mapping[str, str], hub: Hub) -> 
         wanted.log_level,
     )
     server.on_ready = lambda: statistics.report(hub, here, state.user, wanted.database, counted.loaded)
-    return server.run([*certificate.arguments, *counted.arguments], arguments)
+    return server.run([*certificate.arguments, *counted.arguments, *here.socket_arguments], arguments)
 
 
 def _open_access(wanted: settings.Settings, here: place.Place, hba_file: str, certificate: tls.Certificate, output: Output) -> None:
@@ -152,8 +154,7 @@ def _hba_file(here: place.Place, arguments: t.Sequence[str]) -> str:
 
 
 def _read_secret(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read(1 << 16)
+    return regular.read(path, 1 << 16)
 
 
 def _stop_early(number: int) -> None:

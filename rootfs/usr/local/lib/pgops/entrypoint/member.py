@@ -20,7 +20,20 @@ import time
 import typing as t
 
 from .._hba.model import Server as HbaServer
-from . import access, cluster_rules, logs, member_notices, member_settings, member_statistics, patroni_config, place, rules, statistics, tls
+from . import (
+    access,
+    cluster_rules,
+    logs,
+    member_notices,
+    member_settings,
+    member_statistics,
+    patroni_config,
+    place,
+    regular,
+    rules,
+    statistics,
+    tls,
+)
 from .errors import CANNOT, USAGE, StartError
 from .events import Correlator
 from .initdb import MARKER
@@ -48,6 +61,8 @@ def serve(wanted: Settings, arguments: t.Sequence[str], environment: t.Mapping[s
     os.umask(0o077)
     redactor = Redactor([wanted.password, *member.secrets], [member.superuser.name, member.database, "postgres", "patroni"])
     here = place.find(environment, data_directory(member, wanted.data_directory))
+    if here.socket_is_hidden:
+        hub.output.say("warning", place.HIDDEN_SOCKET)
     if here.system_user != cluster_rules.SYSTEM_USER:
         raise StartError(f"a member runs as user 999 or as one from 500 that has no name, not as {here.system_user!r}", USAGE)
     check_data(here)
@@ -81,7 +96,7 @@ class Running(Server):
         self._directory = os.path.join(here.runtime, "patroni")
         words = [*self._open_logs(), *certificate.arguments]
         self._parameters = dict(word.split("=", 1) for word in words if word != "-c")
-        self._parameters["unix_socket_directories"] = place.SOCKET_DIRECTORY
+        self._parameters["unix_socket_directories"] = here.socket_directory
         self._patroni = self._watch = 0
         self._asked_to_stop = 0
         self._state: State | None = None
@@ -145,10 +160,10 @@ class Running(Server):
             status = status or 1
         elif status:
             output.say("error", f"Patroni ended with status {status}")
+        self._hub.hurry()
         left = self._stop_postgresql()
         self._hub.end_children(5.0)
-        for event in self._correlator.flush():
-            output.write(event)
+        self._tell(self._correlator.flush())
         return status or left
 
     def on_signal(self, number: int) -> None:
@@ -294,8 +309,7 @@ def check_data(here: place.Place) -> None:
     if os.path.exists(here.path(MARKER)):
         raise StartError(f"PGDATA: the first start of {here.data} did not finish; start with an empty volume")
     try:
-        with open(here.path("PG_VERSION"), encoding="ascii", errors="replace") as file:
-            version = file.read().strip()
+        version = regular.read(here.path("PG_VERSION"), 100).decode("ascii", "replace").strip()
     except FileNotFoundError:
         return
     except OSError as error:
@@ -324,8 +338,7 @@ def foreign_files() -> dict[str, t.Any]:
     for name in names:
         path = os.path.join(FOREIGN, name)
         try:
-            with open(path, encoding="utf-8") as file:
-                content = yaml.safe_load(file)
+            content = yaml.safe_load(regular.read(path).decode("utf-8"))
         except (OSError, ValueError, yaml.YAMLError) as error:
             raise SettingsError(path, f"cannot be read: {error}") from None
         patroni_config.check_foreign(path, content)

@@ -12,9 +12,22 @@ import pwd
 import shutil
 import typing as t
 
+from . import regular
 from .errors import CONFIGURATION, StartError
 
 SOCKET_DIRECTORY = "/run/postgresql"
+SHARED_MEMORY = "/dev/shm/pgops"  # noqa: S108 - made new, ours alone, never followed when it is a link
+"""Runtime and socket directory of who may not write to SOCKET_DIRECTORY, where the image has links to it; and where names are."""
+HIDDEN_SOCKET = (
+    f"what is mounted on {SOCKET_DIRECTORY} cannot be written by this user, so the socket is in {SHARED_MEMORY} (psql -h {SHARED_MEMORY}); "
+    "nothing needs to be mounted there"
+)
+_READ_FIRST = (
+    "PG_VERSION", "pgops-first-start", "postgresql.conf", "postgresql.auto.conf", "pg_hba.conf", "pg_ident.conf", "postmaster.pid",
+    "global/pg_control",
+)  # fmt: skip
+"""What we or the server read before anybody could be told that it waits."""
+_LINKS = ("pgops", ".s.PGSQL.5432")
 INIT_SCRIPTS = "/docker-entrypoint-initdb.d"
 MOUNTED_TLS = "/etc/pgops/tls"
 """Where a certificate may be mounted, with the names of a Kubernetes TLS secret: tls.crt, tls.key, and ca.crt for clients' certificates."""
@@ -32,6 +45,7 @@ class Place:
     """For every program that we start: without secrets, with a name for our user id where it has none."""
     system_user: str
     """What the operating system calls our user id: what ``peer`` compares."""
+    socket_directory: str = SOCKET_DIRECTORY
 
     def program(self, name: str) -> str:
         """The path of one of PostgreSQL's programs."""
@@ -42,6 +56,16 @@ class Place:
         return os.path.join(self.data, name)
 
     @property
+    def socket_arguments(self) -> tuple[str, ...]:
+        """For the server, where the socket is not in its default directory."""
+        return () if self.socket_directory == SOCKET_DIRECTORY else ("-c", f"unix_socket_directories={self.socket_directory}")
+
+    @property
+    def socket_is_hidden(self) -> bool:
+        """Whether programs that are not told where the socket is do not find it."""
+        return bool(self.socket_arguments) and os.path.realpath(os.path.join(SOCKET_DIRECTORY, "pgops")) != self.socket_directory
+
+    @property
     def hba_file(self) -> str:
         """The access rules."""
         return self.path("pg_hba.conf")
@@ -50,17 +74,22 @@ class Place:
 def find(environment: t.Mapping[str, str], data: str) -> Place:
     """Look around. Raises StartError."""
     major = _major(environment)
-    runtime = _runtime_directory()
+    runtime, sockets = _runtime_directory()
     clean = {
         name: value
         for name, value in environment.items()
         if not name.startswith(("POSTGRES_PASSWORD", "PGPASS", "EXTERNAL_ACCESS_", "PATRONI_"))
         and name not in ("PGDATA_FILE", "NOTIFY_SOCKET")
     }
-    name = _named(runtime)
+    name = _named()
     used = _data_directory(data)
+    regular.check(*(os.path.join(used, name) for name in _READ_FIRST))
     clean["PGDATA"] = used
-    return Place(major, used, runtime, clean, name)
+    if sockets != SOCKET_DIRECTORY:
+        clean["PGHOST"] = sockets
+    if not os.access("/tmp", os.W_OK):  # noqa: S108 - asked about, not written to
+        clean.setdefault("TMPDIR", runtime)
+    return Place(major, used, runtime, clean, name, sockets)
 
 
 def _major(environment: t.Mapping[str, str]) -> int:
@@ -70,39 +99,57 @@ def _major(environment: t.Mapping[str, str]) -> int:
     return int(text)
 
 
-def _runtime_directory() -> str:
+def _runtime_directory() -> tuple[str, str]:
+    """The runtime directory, made anew, and the directory for the server's socket."""
+    runtime = os.path.join(SOCKET_DIRECTORY, "pgops")
     try:
         if not os.path.isdir(SOCKET_DIRECTORY):
             os.mkdir(SOCKET_DIRECTORY)
             os.chmod(SOCKET_DIRECTORY, 0o775)  # noqa: S103 - clients of other user ids in this container use the socket
-        runtime = os.path.join(SOCKET_DIRECTORY, "pgops")
-        if os.path.lexists(runtime):
-            shutil.rmtree(runtime)
-        os.mkdir(runtime, 0o700)
+        for name in _LINKS:
+            if os.path.islink(os.path.join(SOCKET_DIRECTORY, name)):
+                os.unlink(os.path.join(SOCKET_DIRECTORY, name))
+        _make_anew(runtime)
+        return runtime, SOCKET_DIRECTORY
     except OSError as error:
+        with contextlib.suppress(OSError):
+            _make_anew(SHARED_MEMORY)
+            return SHARED_MEMORY, SHARED_MEMORY
         raise StartError(
-            f"cannot write to {SOCKET_DIRECTORY}: {error.strerror}; mount a temporary file system on /run or on {SOCKET_DIRECTORY} "
+            f"cannot write to {SOCKET_DIRECTORY}: {error.strerror}, nor to /dev/shm; mount a temporary file system on {SOCKET_DIRECTORY} "
             f"that user {os.geteuid()} may write to (for example: --tmpfs {SOCKET_DIRECTORY}:mode=1777)"
         ) from None
-    return runtime
 
 
-def _named(runtime: str) -> str:
+def _make_anew(directory: str) -> None:
+    """An empty directory of ours alone. Raises OSError, also for a link: nothing is written where somebody else points to."""
+    if os.path.lexists(directory):
+        shutil.rmtree(directory)
+    os.mkdir(directory, 0o700)
+
+
+def _named() -> str:
     """The name of our user id; one that has none is called postgres from now on.
 
     initdb and the server's ``peer`` ask the operating system for it, which also looks into this file (libnss-extrausers, from id 500).
     """
+    user = os.geteuid()
     with contextlib.suppress(KeyError):
-        return pwd.getpwuid(os.geteuid()).pw_name
-    # Nor does it answer with a group below 500, and the group of this line is nobody's business here.
-    with open(os.path.join(runtime, "passwd"), "w", encoding="ascii") as file:
-        file.write(f"postgres:x:{os.geteuid()}:{max(os.getegid(), 999)}:PostgreSQL:/var/lib/postgresql:/bin/bash\n")
+        return pwd.getpwuid(user).pw_name
     try:
-        return pwd.getpwuid(os.geteuid()).pw_name
+        os.makedirs(SHARED_MEMORY, mode=0o700, exist_ok=True)
+        if os.path.islink(SHARED_MEMORY) or os.stat(SHARED_MEMORY).st_uid != user:
+            raise StartError(f"{SHARED_MEMORY} is not ours: it belongs to somebody who shares this container's memory")
+        new = os.path.join(SHARED_MEMORY, "passwd.new")
+        with open(new, "w", encoding="ascii") as file:
+            # Nor does it answer with a group below 500, and the group of this line is nobody's business here.
+            file.write(f"postgres:x:{user}:{max(os.getegid(), 999)}:PostgreSQL:/var/lib/postgresql:/bin/bash\n")
+        os.rename(new, os.path.join(SHARED_MEMORY, "passwd"))
+        return pwd.getpwuid(user).pw_name
+    except OSError as error:
+        raise StartError(f"cannot write to {SHARED_MEMORY}: {error.strerror}; PostgreSQL needs shared memory, too") from None
     except KeyError:
-        raise StartError(
-            f"user id {os.geteuid()} has no name in this image and is too low to be given one; use 999, or one from 500"
-        ) from None
+        raise StartError(f"user id {user} has no name in this image and is too low to be given one; use 999, or one from 500") from None
 
 
 def _data_directory(data: str) -> str:

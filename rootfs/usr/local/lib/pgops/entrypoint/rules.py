@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import typing as t
 
@@ -14,7 +15,7 @@ from .._hba.errors import HbaError
 from .._hba.model import Address, Client, Rule, Server, decode, encode
 from .._hba.reader import Entry
 from .._store import base, file
-from . import access
+from . import access, regular
 from .errors import CONFIGURATION, StartError
 from .events import Attempt, Decided
 
@@ -23,9 +24,13 @@ class Files:
     """Real files for the engine."""
 
     def read(self, path: str) -> bytes:
-        """Content of a file; raises OSError, with EISDIR for a directory."""
-        with open(encode(path), "rb") as opened:
-            return opened.read()
+        """Content of a file; raises OSError, with EISDIR for a directory. Raises StartError for what the server would wait for."""
+        try:
+            return regular.read(encode(path))
+        except regular.NotRegular as error:
+            if error.errno == errno.EISDIR:
+                raise
+            raise StartError(f"{path}, which the access rules name, cannot be read: {error.strerror}") from None
 
     def list_directory(self, path: str) -> list[Entry]:
         """Entries of a directory; raises OSError."""
@@ -85,7 +90,7 @@ class Deciding:
             self._refresh()
             client = Client(attempt.user or "", attempt.database, attempt.address, "tls" if attempt.tls else "tcp", attempt.replication)
             decision = self._decider.decide(client)
-        except (OSError, HbaError):
+        except (OSError, HbaError, StartError):
             return Decided(None, None)
         if decision.rule is None or decision.outcome == decide.UNDECIDED:
             return Decided(None, None)

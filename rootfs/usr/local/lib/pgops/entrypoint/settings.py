@@ -104,7 +104,7 @@ def parse(environment: Environment, read_file: ReadFile) -> Parsed:
         user_given=bool(values["POSTGRES_USER"]),
         database=_identifier("POSTGRES_DB", values["POSTGRES_DB"] or user),
         password=_password(values["POSTGRES_PASSWORD"]),
-        initdb_arguments=_words("POSTGRES_INITDB_ARGS", values["POSTGRES_INITDB_ARGS"]),
+        initdb_arguments=_initdb_arguments(values["POSTGRES_INITDB_ARGS"]),
         wal_directory=environment.get("POSTGRES_INITDB_WALDIR", ""),
         trust_asked=environment.get("POSTGRES_HOST_AUTH_METHOD") == "trust",
         log_level=_log_level(environment.get("LOG_LEVEL", ""), messages),
@@ -196,6 +196,14 @@ def _words(variable: str, text: str) -> tuple[str, ...]:
         return tuple(shlex.split(text))
     except ValueError as error:
         raise SettingsError(variable, f"cannot be split into words: {error}") from None
+
+
+def _initdb_arguments(text: str) -> tuple[str, ...]:
+    words = _words("POSTGRES_INITDB_ARGS", text)
+    for word in words:
+        if word.startswith(("-D", "--pgdata")):
+            raise SettingsError("POSTGRES_INITDB_ARGS", f"{word!r}: where the database is made is PGDATA's to say")
+    return words
 
 
 def _log_level(text: str, messages: list[Message]) -> str:

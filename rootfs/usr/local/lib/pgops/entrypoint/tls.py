@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import socket
 import subprocess
 import typing as t
 
-from . import configured
+from . import configured, regular
 from .errors import StartError
 from .place import MOUNTED_TLS, Place
 
@@ -39,6 +38,7 @@ def prepare(place: Place, server_arguments: t.Sequence[str]) -> Certificate:
         enabled = configured.setting(place, server_arguments, "ssl") == "on"
         return Certificate((), "configured", bool(authority), enabled)
     if os.path.exists(mounted):
+        regular.check(mounted)
         certificate, key = mounted, _private_copy(place)
         origin = "mounted"
     else:
@@ -62,9 +62,10 @@ def _private_copy(place: Place) -> str:
     """The server refuses a key that others may read, and mounted secrets often are; so it gets a copy that is its own."""
     source, target = os.path.join(MOUNTED_TLS, "tls.key"), os.path.join(place.runtime, "tls.key")
     try:
+        key = regular.read(source)
         # Beside and renamed: the server may be reading it.
-        with open(source, "rb") as read, open(target + ".new", "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as write:
-            shutil.copyfileobj(read, write)
+        with open(target + ".new", "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(key)
         os.rename(target + ".new", target)
     except OSError as error:
         raise StartError(
@@ -76,6 +77,7 @@ def _private_copy(place: Place) -> str:
 def _self_signed(place: Place) -> tuple[str, str]:
     directory = place.path(_OWN)
     certificate, key = os.path.join(directory, "server.crt"), os.path.join(directory, "server.key")
+    regular.check(certificate, key)
     if os.path.exists(certificate) and os.path.exists(key):
         return certificate, key
     host = socket.gethostname()
