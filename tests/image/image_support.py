@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import time
 import uuid
@@ -106,6 +107,35 @@ class Container:
     def remove(self) -> None:
         """Gone, whatever its state."""
         docker("rm", "--force", "--volumes", self.name, check=False)
+
+
+# The shell inside takes the time, so that the engine's own way into the container is not counted.
+TIMED = "began=$(date +%s%N); healthcheck.sh; status=$?; echo $(( ($(date +%s%N) - began) / 1000000 )) $status"
+LIMIT_MS = 2000
+
+
+def health(server: Container) -> tuple[int, str]:
+    """Status and text of the health check; and within two seconds."""
+    status, text, milliseconds = _asked(server)
+    assert milliseconds <= LIMIT_MS, text
+    return status, text
+
+
+def until(server: Container, pattern: str, seconds: float = 20) -> tuple[int, str]:
+    """The first answer of the health check that matches and comes in time; other work on this machine may make one late."""
+    deadline = time.monotonic() + seconds
+    while True:
+        status, text, milliseconds = _asked(server)
+        if (re.match(pattern, text) and milliseconds <= LIMIT_MS) or time.monotonic() > deadline:
+            assert milliseconds <= LIMIT_MS, text
+            return status, text
+        time.sleep(0.05)
+
+
+def _asked(server: Container) -> tuple[int, str, int]:
+    text, _newline, numbers = server.exec("sh", "-c", TIMED).rpartition("\n")
+    milliseconds, status = numbers.split()
+    return int(status), text, int(milliseconds)
 
 
 def make_certificate(directory: Path) -> None:

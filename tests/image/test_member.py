@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from image_support import IMAGE, PASSWORD, RUN, Container, docker, make_certificate
+from image_support import IMAGE, PASSWORD, RUN, Container, docker, make_certificate, until
 
 ETCD_IMAGE = "pgops/etcd:bookworm"
 SERVICE = Path(__file__).resolve().parents[2] / "roles/pg_cluster/files/service"
@@ -228,6 +228,20 @@ def test_the_health_check_asks_patroni(member: Container) -> None:
         member.exec("sh", "-c", f"kill -CONT {inside}")
     assert done.returncode == 1
     assert done.stdout.startswith("rest: ")
+
+
+@pytest.mark.parametrize(("away", "back"), [("pause", "unpause"), ("kill", "start")])
+def test_the_health_check_tells_that_the_store_is_away(member: Container, etcd: str, away: str, back: str) -> None:
+    """Frozen and gone; with failsafe mode the only member goes on all the same."""
+    member.exec(*CTL, "edit-config", "--force", "--quiet", "-s", "ttl=20", "-s", "retry_timeout=3", "-s", "loop_wait=1")
+    docker(away, etcd)
+    try:
+        answer = until(member, ".*away", 60)
+    finally:
+        docker(back, etcd)
+    assert answer[0] == 0
+    assert answer[1].startswith("healthy: primary (primary, running; the store is away, failsafe mode")
+    assert until(member, "healthy: (?!.*away)", 60)[0] == 0
 
 
 def test_patronis_end_ends_the_container_and_its_data_do_not_join_another_cluster(start, etcd: str, member: Container, volume: str) -> None:
