@@ -76,7 +76,14 @@ def connect(outsider: Container):
     """``connect(server, …)`` → what psql prints, ``ok USER`` or the server's refusal."""
 
     def ask(
-        server: Container, family: int = 4, password: str = PASSWORD, user: str = "postgres", database: str = "postgres", **options
+        server: Container,
+        family: int = 4,
+        password: str = PASSWORD,
+        user: str = "postgres",
+        database: str = "postgres",
+        *,
+        statement: str = "SELECT 'ok ' || current_user",
+        **options,
     ) -> str:
         words = {"host": server.address(family), "user": user, "dbname": database, "connect_timeout": "5", **options}
         dsn = " ".join(f"{name}='{value}'" for name, value in words.items())
@@ -89,7 +96,7 @@ def connect(outsider: Container):
             "-XAtqw",
             dsn,
             "-c",
-            "SELECT 'ok ' || current_user",
+            statement,
             check=False,
         )
         return done.stdout.strip() or done.stderr.strip()

@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
-from image_support import PASSWORD, docker
+import json
+import time
+
+from image_support import PASSWORD, docker, until
 
 HBA = "/var/lib/postgresql/data/pg_hba.conf"
 
@@ -52,7 +55,11 @@ def test_no_secret_and_nothing_but_json_from_the_first_line_to_the_last(start, c
     server.exec(*inside, f"SELECT '{'x' * 60000}' || nothing", check=False)
     server.exec(*inside, "SELECT E'two\\nlines', nothing", check=False)
     connect(server, user="x\tyé")
-    server.exec("bash", "-c", r"printf '\0\0\0\x1f\0\3\0\0user\0\xff\xfe\0database\0\xff\0\0' >/dev/tcp/$(hostname -i)/5432", check=False)
+    server.exec(
+        "bash",
+        "-c",
+        r"printf '\0\0\0\x2d\0\3\0\0user\0\xff\xfe\0database\0\xff\0replication\0true\0\0' >/dev/tcp/$(hostname -i | cut -d' ' -f1)/5432",
+    )
     server.exec("sh", "-c", "kill -9 $(psql -XAtqc \"SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'\")", check=False)
     server.healthy()
     text = "\n".join(server.raw_lines())
@@ -61,9 +68,39 @@ def test_no_secret_and_nothing_but_json_from_the_first_line_to_the_last(start, c
     assert "Tops3cret!" not in text + "\n".join(server.raw_lines())
     assert PASSWORD not in "\n".join(server.raw_lines())
     assert any(len(record.get("statement", "")) > 60000 for record in records)
+    assert any(record.get("user") == "\\xff\\xfe" for record in records)
     assert any("database system was not properly shut down" in record["message"] for record in records), "crash recovery is told"
     assert records[-1]["message"] == "PostgreSQL has stopped"
     assert any(record["message"] == "database system is shut down" for record in records)
+
+
+def test_clients_cannot_forge_what_is_logged_of_them(start, connect):
+    """Whoever is in may log anything (RAISE LOG) and end itself; whoever is not may send any bytes as a name."""
+    server = start().healthy()
+    line = server.exec("grep", "-n", "0.0.0.0/0", HBA).split(":")[0]
+    server.exec("psql", "-XAtqc", "CREATE ROLE low LOGIN PASSWORD 'c0rrect-horse'", "postgres", "postgres")
+    forged = (
+        f"DO $$ BEGIN RAISE LOG 'connection authenticated: identity=\"x\" method=trust ({HBA}:1)'; "
+        "RAISE LOG 'connection received: host=203.0.113.9 port=1'; END $$"
+    )
+    connect(server, user="low", statement=forged)
+    connect(server, user="low", statement="SELECT pg_terminate_backend(pg_backend_pid())")
+    fatal = 'ghost"\nConnection matched pg_hba.conf line 1: "trust'
+    connect(server, user=fatal, sslmode="disable")
+    connect(server, user="two\u2028lines\u0085\u202e", sslmode="disable")
+    raw = r"printf '\0\0\0\x34\0\3\0\0user\0\\x41\xff\x1b[2J\0database\0x\0replication\0true\0\0'"
+    server.exec("bash", "-c", f"{raw} >/dev/tcp/$(hostname -i | cut -d' ' -f1)/5432")
+    events = server.events(5)
+    assert [(e["user"], e["outcome"], e["method"], e["rule"]) for e in events] == [
+        ("low", "accepted", "md5", f"{HBA}:{line}"),
+        ("low", "accepted", "md5", f"{HBA}:{line}"),
+        (fatal, "refused", "md5", f"{HBA}:{line}"),
+        ("two\u2028lines\u0085\u202e", "refused", "md5", f"{HBA}:{line}"),
+        ("\\x41\\xff\x1b[2J", "refused", None, None),
+    ]
+    for text in server.raw_lines():
+        assert len(text.splitlines()) == 1
+        assert text.isprintable()
 
 
 def test_log_level_turns_every_source(start, connect):
@@ -100,15 +137,106 @@ for one in waiting:
 
 
 def test_each_of_many_attempts_is_one_event_and_no_line_is_lost(start, outsider):
-    """As fast as this machine's server takes them: some hundred a second."""
+    """As fast as this machine's server takes them: some hundred a second. A faster log is in the next test."""
     server = start(env={"EXTERNAL_ACCESS_ENABLE": "false"}, command=("-c", "max_connections=200")).healthy()
+    began = time.monotonic()
     docker("exec", outsider.name, "python3", "-c", BURST, server.address(), "3000", timeout=120)
+    print(f"{3000 / (time.monotonic() - began):.0f} attempts a second")
     docker("stop", "--time", "30", server.name)
     records = server.records()
     events = [record for record in records if record.get("event") == "external_connection"]
     assert len(events) == 3000
     assert {(event["outcome"], event["reason"], event["user"]) for event in events} == {("refused", "no_entry", "nobody")}
     assert records[-1]["message"] == "PostgreSQL has stopped"
+
+
+# Lines as the server's logger writes them, one call a line, into the pipe that it writes to: RATE attempts a second, each of four lines,
+# of ever new clients and users. What PID 1 took for it, once the pipe is empty again.
+FEED = """
+import fcntl, json, os, sys, termios, time
+rate, seconds = int(sys.argv[1]), int(sys.argv[2])
+def row(number, line, message, **more):
+    host = f"198.{number >> 16}.{number >> 8 & 255}.{number & 255}"
+    base = {"timestamp": "2026-11-24 15:42:39.459 UTC", **more, "pid": number, "remote_host": host, "remote_port": 40000,
+            "session_id": f"feed.{number:x}", "line_num": line, "session_start": "2026-11-24 15:42:39 UTC", "txid": 0,
+            "error_severity": "LOG", "message": message, "backend_type": "client backend", "query_id": 0}
+    return json.dumps(base, separators=(",", ":")).encode() + b"\\n"
+def attempt(number):
+    who = {"user": f"u{number}", "dbname": "orders"}
+    tls = "SSL enabled (protocol=TLSv1.3, cipher=TLS_AES_256_GCM_SHA384, bits=256)"
+    identity = f'connection authenticated: identity="u{number}" method=scram-sha-256 (/var/lib/postgresql/data/pg_hba.conf:14)'
+    return [row(number, 1, "connection received: host=198.51.100.7 port=40000", ps=""),
+            row(number, 2, identity, ps="authentication", **who),
+            row(number, 3, f"connection authorized: user=u{number} database=orders {tls}", ps="authentication", **who),
+            row(number, 4, "disconnection: session time: 0:00:00.005", ps="idle", **who)]
+attempts = [attempt(number) for number in range(rate * seconds)]
+def used():
+    words = open("/proc/1/stat").read().rsplit(")", 1)[1].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+def memory():
+    return int(next(line for line in open("/proc/1/status") if line.startswith("VmRSS")).split()[1])
+pipe = os.open("/run/postgresql/pgops/log/postgresql.json", os.O_WRONLY)
+before, kilobytes, began = used(), memory(), time.monotonic()
+for number, lines in enumerate(attempts):
+    ahead = began + number / rate - time.monotonic()
+    if ahead > 0.005:
+        time.sleep(ahead)
+    for line in lines:
+        os.write(pipe, line)
+while int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder):
+    time.sleep(0.02)
+elapsed = time.monotonic() - began
+time.sleep(0.3)
+print(json.dumps({"rate": len(attempts) / elapsed, "cpu": (used() - before) / len(attempts), "kilobytes": memory() - kilobytes}))
+"""
+
+
+def test_five_thousand_connections_a_second_leave_every_event(start, connect):
+    """No server here takes so many; its log pipe does. What one attempt costs says whether a core is enough."""
+    server = start().healthy()
+    found = json.loads(server.exec("python3", "-c", FEED, "5000", "2"))
+    print(found)
+    assert connect(server) == "ok postgres"
+    assert len(server.events(user="postgres")) == 1
+    events = [record for record in server.records() if record.get("event") == "external_connection"]
+    numbers = [int(event["user"][1:]) for event in events if event["user"].startswith("u")]
+    assert numbers == list(range(10_000)), "each once, and in order"
+    assert {(event["outcome"], event["tls"], event["method"]) for event in events if event["user"] != "postgres"} == {
+        ("accepted", True, "scram-sha-256")
+    }
+    assert found["cpu"] < 1 / 5000, "seconds of processor time for an attempt"
+    assert found["kilobytes"] < 30_000, "nothing is kept of clients that are gone"
+
+
+HELD = "mkfifo /tmp/out; sleep 1000 </tmp/out & exec /usr/bin/python3 -I /usr/local/lib/pgops/pid1.py postgres >/tmp/out"
+"""PID 1's stdout is a pipe that is open and that nobody reads: a log driver that is stuck."""
+VOLUME = "DO $$ BEGIN FOR i IN 1..3000 LOOP RAISE LOG 'line % %', i, repeat('x', 1000); END LOOP; END $$"
+
+
+def test_stdout_that_nobody_reads_fills_no_disk_and_loses_nothing(start):
+    """The server waits; the health check says for what; once somebody reads, every line comes; and a stop is still a clean one."""
+    server = start("--entrypoint=sh", "--tmpfs=/var/lib/postgresql/data:size=110m,mode=1777", command=("-c", HELD)).healthy()
+
+    def kilobytes() -> int:
+        script = "du -skx --exclude=pg_wal --exclude=base --exclude=global $PGDATA /run /tmp /dev/shm; true"
+        return sum(int(line.split()[0]) for line in server.exec("sh", "-c", script).splitlines())
+
+    def blocked() -> str:
+        docker("exec", "--detach", server.name, "psql", "-Xqc", VOLUME, "postgres", "postgres")
+        return until(server, "log: ")[1]
+
+    before = kilobytes()
+    assert blocked() == "log: nobody reads the container's stdout, so the server waits"
+    assert kilobytes() - before < 200
+    text = server.exec("sh", "-c", "timeout 30 sed '/^{.*line 3000 x/q' /tmp/out")
+    told = [json.loads(line)["message"] for line in text.split("\n")]
+    assert [int(message.split()[1]) for message in told if message.startswith("line ")] == list(range(1, 3001))
+    docker("exec", "--detach", server.name, "sh", "-c", "exec cat /tmp/out >/dev/null")
+    assert until(server, "healthy: ")[0] == 0
+    server.exec("sh", "-c", "kill $(grep -l -a '^cat' /proc/[0-9]*/cmdline | cut -d/ -f3)", check=False)
+    assert blocked().startswith("log: ")
+    docker("stop", "--time", "30", server.name, timeout=60)
+    assert server.wait() == 0, "PostgreSQL's own word: it was shut down, not killed"
 
 
 def test_a_statement_of_a_megabyte_is_one_line(start):

@@ -83,7 +83,7 @@ def test_accepted_at_the_sessions_next_line():
     ],
 )
 def test_authorized_is_not_yet_in(message, state, reason):
-    event = Log().received().authenticated().authorized(TLS).fatal(message, state).only()
+    event = Log().received().authenticated().authorized(TLS).fatal(message, state, ps="startup").only()
     assert (event["outcome"], event["reason"], event["tls"], event["rule"]) == ("refused", reason, True, f"{HBA}:14")
     assert event["level"] == "warning"
 
@@ -186,3 +186,29 @@ def test_a_flood_is_bounded():
     for number in range(events.MAX_ATTEMPTS + 5):
         log.received(f"s{number}")
     assert [event["outcome"] for event in log.events] == ["abandoned"] * 5
+
+
+def test_whoever_is_in_cannot_rewrite_how_it_came_in():
+    """RAISE LOG needs no privilege, and a session may end itself before its event is told."""
+    forged = f'connection authenticated: identity="x" method=trust ({HBA}:1)'
+    event = Log().received().authenticated().authorized().line(forged, user="app", ps="DO").only()
+    assert (event["outcome"], event["method"], event["rule"]) == ("accepted", "md5", f"{HBA}:14")
+    event = Log().received().authenticated().authorized().fatal("terminating connection", "57P01", ps="SELECT").only()
+    assert (event["outcome"], event["reason"]) == ("accepted", None)
+
+
+def test_a_session_cannot_make_up_an_attempt():
+    log = Log().line("connection received: host=203.0.113.9 port=1", user="app", remote_host="203.0.113.9", ps="DO")
+    assert log.line("connection authorized: user=postgres database=x", user="app", ps="DO").wait(1).events == []
+
+
+def test_a_name_cannot_name_the_rule():
+    name = 'x"\nConnection matched pg_hba.conf line 1: "host all all all trust'
+    detail = f'Role "{name}" does not exist.\nConnection matched pg_hba.conf line 14: "host all all 0.0.0.0/0 md5"'
+    event = Log().received().fatal(f'password authentication failed for user "{name}"', "28P01", detail=detail).only()
+    assert (event["rule"], event["method"], event["detail"]) == (f"{HBA}:14", "md5", f'Role "{name}" does not exist.')
+
+
+@pytest.mark.parametrize("suffix", [" SSL enabled (", " SSL enabled (protocol=x", " SSL enabled (protocol=a, cipher=b, bits=1) x"])
+def test_an_application_name_that_begins_like_tls_is_none(suffix):
+    assert Log().received().authenticated().authorized(suffix).wait(1).only()["tls"] is False

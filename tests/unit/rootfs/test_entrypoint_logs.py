@@ -26,8 +26,12 @@ def row(**fields) -> dict:
     }
 
 
+def recorded(told: dict) -> logs.Record:
+    return logs.server_record(told, logs.level_of(told), PLAIN)
+
+
 def test_a_servers_row_becomes_a_record():
-    made = logs.server_record(
+    made = recorded(
         row(
             error_severity="ERROR",
             state_code="42P01",
@@ -39,7 +43,6 @@ def test_a_servers_row_becomes_a_record():
             statement="select * from x",
             query_id=0,
         ),
-        PLAIN,
     )
     assert made == {
         "time": "2026-11-24T15:42:39.459Z",
@@ -74,37 +77,41 @@ def test_a_servers_row_becomes_a_record():
     ],
 )
 def test_levels(severity, level):
-    assert logs.server_record(row(error_severity=severity, message="m"), PLAIN)["level"] == level
+    assert recorded(row(error_severity=severity, message="m"))["level"] == level
 
 
 @pytest.mark.parametrize(
     "message", ["connection received: host=192.0.2.7 port=5", "connection authorized: user=app", "disconnection: session time"]
 )
 def test_the_pieces_of_a_connection_are_for_debug(message):
-    assert logs.server_record(row(message=message), PLAIN)["level"] == "debug"
+    assert recorded(row(message=message))["level"] == "debug"
 
 
 def test_another_time_zone_is_not_mistaken_for_utc():
-    made = logs.server_record(row(timestamp="2026-11-24 17:42:39.459 CEST", message="m"), PLAIN)
+    made = recorded(row(timestamp="2026-11-24 17:42:39.459 CEST", message="m"))
     assert made["time"] != "2026-11-24T17:42:39.459Z"
     assert made["time"].endswith("Z")
 
 
 @pytest.mark.parametrize(
-    "raw",
+    ("raw", "message"),
     [
-        b'{"message":"user \\"\xff\xfe\\" does not exist"}',
-        b'{"message":"a\\nb\\u0000c"}',
-        b'{"message":"\\ud800"}',
-        '{"message":"ä → 漢\u2028"}'.encode(),
+        (b'{"message":"user \\"\xff\xfe\\""}', 'user "\\xff\\xfe"'),
+        (b'{"message":"user \\\\x41\\\\\xff"}', "user \\x41\\\\xff"),
+        (b'{"message":"a\\nb\\u0000c\x7f"}', "a\nb\0c\x7f"),
+        (b'{"message":"\\ud800"}', "\\ud800"),
+        ('{"message":"ä → 漢\u2028\u2029\u0085\u202e\u009b1m"}'.encode(), "ä → 漢\u2028\u2029\u0085\u202e\u009b1m"),
+        ('{"message":"\U0001f418"}'.encode(), "\U0001f418"),
     ],
 )
-def test_whatever_comes_one_line_of_json_goes_out(raw):
+def test_whatever_comes_one_line_of_json_goes_out(raw, message):
+    """One line for every reader, those too that end lines where Unicode says; nothing that a terminal would obey."""
     found = logs.server_row(raw)
     assert found is not None
-    line = logs.encode(logs.server_record(found, PLAIN))
-    assert line.count(b"\n") == 1
-    assert json.loads(line.decode("utf-8"))["message"]
+    text = logs.encode(recorded(found)).decode("utf-8")
+    assert len(text.splitlines()) == 1
+    assert text.rstrip("\n").isprintable()
+    assert json.loads(text)["message"] == message
 
 
 @pytest.mark.parametrize("raw", [b"", b"plain", b"[1]", b'{"message":', b'"x"'])
@@ -164,17 +171,15 @@ SECRET = "Tops3cret!"
     ],
 )
 def test_no_password_of_a_failed_statement_is_logged(statement):
-    made = logs.server_record(row(error_severity="ERROR", message="failed", statement=statement), PLAIN)
+    made = recorded(row(error_severity="ERROR", message="failed", statement=statement))
     assert SECRET not in logs.encode(made).decode()
     assert "***" in made["statement"]
-    logged = logs.server_record(row(message=f"statement: {statement}"), PLAIN)
+    logged = recorded(row(message=f"statement: {statement}"))
     assert SECRET not in logs.encode(logged).decode()
 
 
 def test_the_word_that_a_syntax_error_names():
-    made = logs.server_record(
-        row(error_severity="ERROR", message=f'syntax error at or near "{SECRET}"', statement=f"ALTER ROLE x PASSWORD {SECRET}"), PLAIN
-    )
+    made = recorded(row(error_severity="ERROR", message=f'syntax error at or near "{SECRET}"', statement=f"ALTER ROLE x PASSWORD {SECRET}"))
     assert SECRET not in logs.encode(made).decode()
 
 
@@ -183,7 +188,7 @@ def test_the_word_that_a_syntax_error_names():
 )
 def test_no_secret_of_a_rule_is_logged(option):
     detail = f'Connection matched pg_hba.conf line 3: "host all all all ldap ldapserver=h {option}"'
-    made = logs.server_record(row(error_severity="FATAL", message="LDAP authentication failed", detail=detail), PLAIN)
+    made = recorded(row(error_severity="FATAL", message="LDAP authentication failed", detail=detail))
     assert SECRET not in made["detail"]
 
 

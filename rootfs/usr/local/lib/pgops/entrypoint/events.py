@@ -27,9 +27,12 @@ MAX_ATTEMPTS = 20_000
 
 _AUTHENTICATED = re.compile(r'^connection authenticated: (?:identity|user)="(.*)" method=(\S+) \((.*):(\d+)\)$', re.DOTALL)
 _AUTHORIZED = re.compile(r"^(?:replication )?connection authorized: ")
-_MATCHED = re.compile(r'Connection matched (?:file "(?P<path>.*?)"|pg_hba\.conf) line (?P<line>\d+): "(?P<raw>.*)"', re.DOTALL)
-_TLS_ON = re.compile(r" SSL enabled \(|, SSL encryption$|, SSL on$")
+# The last line of the detail: a role's name in the one before it may hold any text, this one, too.
+_MATCHED = re.compile(r'(?:\A|\n)Connection matched (?:file "(?P<path>[^\n]*?)"|pg_hba\.conf) line (?P<line>\d+): "(?P<raw>[^\n]*)"\Z')
+_TLS_ON = re.compile(r" SSL enabled \(protocol=[^ ]+, cipher=[^ ]+, bits=\d+\)(?: GSS \([^()]*\))?$|, SSL encryption$|, SSL on$")
 _TLS_OFF = re.compile(r", no encryption$|, SSL off$")
+_BEFORE_IN = frozenset({"authentication", "startup"})
+"""The server's word (``ps``) for a session that is not in yet; later it is the command."""
 _REASONS: tuple[tuple[str, str, str], ...] = (
     ("no pg_hba.conf entry for ", "", "no_entry"),
     ("pg_hba.conf rejects ", "", "rejected"),
@@ -91,11 +94,14 @@ class Correlator:
         """Events that this row completes. ``clock`` is a monotonic time in seconds."""
         key = str(row.get("session_id") or row.get("pid") or "")
         message = str(row.get("message", ""))
-        if message.startswith("connection received: "):
+        if message.startswith("connection received: ") and "user" not in row:
             return self._received(key, row, clock)
         attempt = self._attempts.get(key)
         if attempt is None:
             return []
+        if attempt.authorized and row.get("ps") not in _BEFORE_IN:
+            # Whatever a session says once it is in (RAISE LOG can say anything), even its end, is not about how it came in.
+            return [self._finish(key, self._accepted(attempt))]
         attempt.user = row.get("user") or attempt.user
         attempt.database = row.get("dbname") or attempt.database
         if row.get("error_severity") in ("FATAL", "PANIC"):
@@ -108,7 +114,7 @@ class Correlator:
         if _AUTHORIZED.match(message):
             self._authorized(key, attempt, row, message, clock)
             return []
-        return [self._finish(key, self._accepted(attempt))] if attempt.authorized else []
+        return []
 
     def tick(self, clock: float) -> list[logs.Record]:
         """Events that time alone completes."""

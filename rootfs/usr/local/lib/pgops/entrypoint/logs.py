@@ -21,6 +21,11 @@ _SEVERITIES = {
     "LOG": "info", "INFO": "info", "NOTICE": "info", "STATEMENT": "info", "DETAIL": "info", "HINT": "info", "CONTEXT": "info",
     "QUERY": "info", "LOCATION": "info", "DEBUG": "debug", "WARNING": "warning", "ERROR": "error", "FATAL": "error", "PANIC": "error",
 }  # fmt: skip
+_LEVEL_OF = {**_SEVERITIES, **{f"DEBUG{number}": "debug" for number in range(1, 6)}}
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+# What ends a line for some reader, what a terminal obeys, what turns the order of letters, and halves of characters (invalid in UTF-8):
+# a client's user name may hold any of them.
+_UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _PLAIN = re.compile(
     rb"^(?:.*?[\s:\]])?(LOG|INFO|NOTICE|WARNING|ERROR|FATAL|PANIC|DEBUG\d?|DETAIL|HINT|CONTEXT|STATEMENT|QUERY|LOCATION):\s+(.*)$",
     re.DOTALL,
@@ -65,8 +70,17 @@ def shown(level: str, threshold: str) -> bool:
 
 def encode(made: Record) -> bytes:
     """One line of stdout. Whatever bytes came in, one line of valid JSON in UTF-8 goes out."""
-    line = json.dumps(made, ensure_ascii=False, separators=(",", ":"))
-    return line.encode("utf-8", "backslashreplace") + b"\n"
+    line = _ENCODER.encode(made)
+    if not line.isascii() or "\x7f" in line:
+        line = _UNSAFE.sub(_escaped, line)
+    return line.encode("utf-8") + b"\n"
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\\\x{code - 0xDC00:02x}"  # a byte that is no text
+    return f"\\\\u{code:04x}" if 0xD800 <= code <= 0xDFFF else f"\\u{code:04x}"
 
 
 def decode(raw: bytes) -> str:
@@ -75,24 +89,23 @@ def decode(raw: bytes) -> str:
 
 
 def server_row(raw: bytes) -> dict[str, t.Any] | None:
-    """A line of PostgreSQL's jsonlog as it is, or None when it is no JSON object."""
+    """A line of PostgreSQL's jsonlog as it is, or None when it is no JSON object. Bytes that are no UTF-8 stay, as surrogates."""
     try:
-        row = json.loads(raw)
-    except ValueError:
-        try:
-            row = json.loads(decode(raw).replace("\\x", "\\\\x"))
-        except ValueError:
-            return None
+        row = json.loads(raw.decode("utf-8", "surrogateescape"))
+    except (ValueError, RecursionError):
+        return None
     return row if isinstance(row, dict) else None
 
 
-def server_record(row: t.Mapping[str, t.Any], redactor: Redactor) -> Record:
+def level_of(row: t.Mapping[str, t.Any]) -> str:
+    """The level of a row of jsonlog."""
+    level = _LEVEL_OF.get(row.get("error_severity", "LOG"), "info")
+    return "debug" if level == "info" and str(row.get("message", "")).startswith(_CHATTER + _STARTUP_CHATTER) else level
+
+
+def server_record(row: t.Mapping[str, t.Any], level: str, redactor: Redactor) -> Record:
     """A row of jsonlog as a record."""
     message = str(row.get("message", ""))
-    severity = str(row.get("error_severity", "LOG"))
-    level = _SEVERITIES.get(severity.rstrip("0123456789"), "info")
-    if level == "info" and message.startswith(_CHATTER + _STARTUP_CHATTER):
-        level = "debug"
     made: Record = {
         "time": server_time(row),
         "level": level,

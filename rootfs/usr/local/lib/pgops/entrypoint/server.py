@@ -20,6 +20,7 @@ from .stream import Hub
 _DRAIN_SECONDS = 10.0
 _LOG_NAME = "postgresql"
 _READY = "database system is ready to accept "
+_TOLD_BY_CLIENTS = ("message", "user", "database", "server_message", "detail")
 JSONLOG_SINCE = 15
 _STOP = {signal.SIGTERM: signal.SIGINT, signal.SIGINT: signal.SIGINT, signal.SIGQUIT: signal.SIGQUIT}
 """What stops the container → what the postmaster gets: SIGINT is its fast shutdown, SIGTERM would wait for every client to leave."""
@@ -48,9 +49,9 @@ class Server:
         except OSError as error:
             raise StartError(f"cannot run {argv[0]}: {error.strerror}") from None
         status = self._hub.wait(self._pid)
+        self._hub.hurry()
         self._hub.drain(time.monotonic() + _DRAIN_SECONDS)
-        for event in self._correlator.flush():
-            self._hub.output.write(event)
+        self._tell(self._correlator.flush())
         return self._end(status or 0)
 
     def on_signal(self, number: int) -> None:
@@ -103,6 +104,7 @@ class Server:
                 "info", f"PostgreSQL {self._place.major} has no JSON log: its lines are wrapped, without external_connection events"
             )
             return ["-c", "logging_collector=off", "-c", "log_destination=stderr"]
+        self._hub.output.note = os.path.join(self._place.runtime, "unread")
         directory = os.path.join(self._place.runtime, "log")
         os.mkdir(directory, 0o700)
         for name, handler in ((f"{_LOG_NAME}.json", self._json), (f"{_LOG_NAME}.log", self._plain)):
@@ -122,15 +124,16 @@ class Server:
         if row is None:
             self._plain(raw)
             return
-        made = logs.server_record(row, self._redactor)
+        output = self._hub.output
         events = self._correlator.feed(row, time.monotonic())
-        if any(event["outcome"] == "refused" for event in events):
-            # The event tells all that this line does.
-            made["level"] = "debug"
-        self._hub.output.write(made)
-        for event in events:
-            self._hub.output.write(event)
-        self._seen(made)
+        # An event tells all that the line does which refuses a client.
+        level = "debug" if any(event["outcome"] == "refused" for event in events) else logs.level_of(row)
+        if output.shows(level):
+            output.write(logs.server_record(row, level, self._redactor))
+        self._tell(events)
+        if row.get("backend_type") == "postmaster":
+            # A session may say the same words (RAISE LOG).
+            self._seen({"source": "postgresql", "message": str(row.get("message", ""))})
 
     def _plain(self, raw: bytes) -> None:
         made = logs.plain_record("postgresql", raw, self._redactor)
@@ -138,12 +141,19 @@ class Server:
         self._seen(made)
 
     def _seen(self, made: logs.Record) -> None:
-        """A line of the server's has been written."""
-        if _READY in made["message"]:
+        """The server itself said something."""
+        if made["message"].startswith(_READY):
             self.on_ready()
+
+    def _tell(self, events: list[logs.Record]) -> None:
+        """What a client says of itself may be anything, a password in the wrong place, too."""
+        for event in events:
+            for name in _TOLD_BY_CLIENTS:
+                if event.get(name):
+                    event[name] = self._redactor.text(event[name])
+            self._hub.output.write(event)
 
     def _tick(self) -> float | None:
         clock = time.monotonic()
-        for event in self._correlator.tick(clock):
-            self._hub.output.write(event)
+        self._tell(self._correlator.tick(clock))
         return self._correlator.wait(clock)
