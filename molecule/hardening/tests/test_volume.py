@@ -91,7 +91,7 @@ try() {
     name=$1
     shift
     timeout 10 env "$@" /usr/bin/python3 -I /usr/local/lib/pgops/pid1.py >/tmp/said 2>&1
-    echo "$name|$?|$(tail -n 1 /tmp/said)"
+    printf '%s\t%s\t%s\n' "$name" $? "$(tail -n 1 /tmp/said)"
 }
 with() {
     if [ -e "$1" ]; then mv "$1" /tmp/kept; fi
@@ -127,9 +127,9 @@ def test_what_is_no_file_is_refused_and_never_waited_for(launch, plant, made) ->
     plant("mknod zero c 1 5; chmod 666 zero")
     server = launch(f"--volume={made}:{DATA}", "--entrypoint=sh", command=("-c", ATTACKS))
     server.wait()
-    lines = [line for line in engine.ask("logs", server.name).stdout.splitlines() if line.count("|") >= 2]
+    lines = [line for line in engine.ask("logs", server.name).stdout.splitlines() if line.count("\t") == 2]
     for line in lines:
-        name, status, said = line.split("|", 2)
+        name, status, said = line.split("\t")
         record = json.loads(said)
         assert (int(status), record["level"]) in ((73, "error"), (78, "error")), line
         subject = "pipe" if "@pipe" in name else {"secret": "_FILE", "initdb": "initdb"}.get(name.split()[0], name.split()[0])
