@@ -58,6 +58,8 @@ MAX_CELLS = 4_000_000
 Entry = t.Tuple[Box, Node]
 Found = t.Tuple[int, int, int, int, Node]
 """Deciding items (or NOBODY) before and after, the span, and when."""
+Product = t.Tuple[int, int, Node, Node, AddressSet]
+"""Deciding items before and after, when by the database and by the user, and from where."""
 
 
 class Piece(t.NamedTuple):
@@ -445,9 +447,16 @@ class _Solver:
         grid = _Grid(boxes, self._reading.groups if tie is not None else ())
         pieces: list[Piece] = []
 
-        def emit(found: list[Found], databases: t.Callable[[Node], NameSet], users: t.Callable[[Node], NameSet]) -> None:
-            for (one, two, head, middle), spans in self._products(found).items():
-                places = address_set(self._space, spans)
+        known: dict[t.Tuple[t.Tuple[int, Node], ...], list[Product]] = {}
+
+        def emit(entries: list[Entry], databases: t.Callable[[Node], NameSet], users: t.Callable[[Node], NameSet]) -> None:
+            if not entries:
+                return
+            key = tuple([(id(box), node) for box, node in entries])  # many names meet the same rules
+            if key not in known:
+                found = self._products(self._sweep.run(entries))
+                known[key] = [(*who, address_set(self._space, spans)) for who, spans in found.items()]
+            for one, two, head, middle, places in known[key]:
                 pieces.append(Piece(one, two, replication, places, transports, relation, databases(head), users(middle)))
 
         for user, databases, users in self._columns(grid):
@@ -494,8 +503,8 @@ class _Solver:
 
         return build
 
-    def _cell(self, grid: _Grid, database: str | None, user: str | None, tie: bool | None) -> list[Found]:
-        """The sweep of one cell; None stands for a name that no relevant rule mentions in that place."""
+    def _cell(self, grid: _Grid, database: str | None, user: str | None, tie: bool | None) -> list[Entry]:
+        """What the sweep of one cell takes; empty where nothing can differ. None stands for a name that no relevant rule mentions."""
         if not grid.may_differ(database, user):
             return []
         space, reading = self._space, self._reading
@@ -510,9 +519,7 @@ class _Solver:
             node = space.both(first, second) if first != ALWAYS else second
             if node != NEVER:
                 entries.append((box, node))
-        if all(box.item.sides == BOTH for box, _node in entries):
-            return []
-        return self._sweep.run(entries)
+        return [] if all(box.item.sides == BOTH for box, _node in entries) else entries
 
     def _products(self, found: list[Found]) -> dict[tuple[int, int, Node, Node], list[tuple[int, int, Node]]]:
         products: dict[tuple[int, int, Node, Node], list[tuple[int, int, Node]]] = {}
