@@ -72,7 +72,7 @@ COPY plugins/module_utils/_store /app/usr/local/lib/pgops/_store
 RUN python3 -m compileall -q --invalidation-mode unchecked-hash -s /app -p / /app/usr/local/lib/pgops
 COPY rootfs /app
 RUN chmod -R u=rwX,go=rX /app && chmod 0755 /app/usr/local/bin/* \
-    && cd /app/usr/local/lib/pgops && python3 -m compileall -q --invalidation-mode unchecked-hash -s /app -p / entrypoint ./*.py
+    && python3 -m compileall -q --invalidation-mode unchecked-hash -s /app -p / /app/usr/local/lib/pgops/entrypoint /app/usr/local/lib/pgops/*.py
 
 # ------------------------------------------------------------------------------------------------------------- runtime
 FROM base AS compiled

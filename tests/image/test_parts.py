@@ -26,18 +26,18 @@ ABSENT_MODULES = {
 REWIND = r"""
 set -e
 export PGHOST=/tmp PGUSER=postgres
-serve() { pg_ctl -D "$1" -w -l "$1.log" -o "-p $2 -k /tmp -c listen_addresses= $3" start >/dev/null; }
+serve() { pg_ctl -D "$1" -w -l "$1.log" -o "-p $2 -k /tmp -c listen_addresses= -c fsync=off $3" start >/dev/null; }
 initdb -D /tmp/a -A trust --data-checksums --no-sync --locale-provider=icu --icu-locale=de-u-kn >/dev/null
 serve /tmp/a 5551 "-c wal_keep_size=64MB"
 psql -Xqp 5551 -c "CREATE TABLE t AS SELECT 'both'::text AS n"
-pg_basebackup -p 5551 -D /tmp/b -R -c fast -X stream
+pg_basebackup --no-sync -p 5551 -D /tmp/b -R -c fast -X stream
 serve /tmp/b 5552
 psql -Xqp 5551 -c CHECKPOINT
 pg_ctl -D /tmp/b -w promote >/dev/null
 psql -Xqp 5552 -c "INSERT INTO t VALUES ('new')" -c CHECKPOINT
 psql -Xqp 5551 -c "INSERT INTO t VALUES ('lost')"
 pg_ctl -D /tmp/a -w -m fast stop >/dev/null
-pg_rewind -D /tmp/a --source-server="host=/tmp port=5552 user=postgres dbname=postgres" -R 2>&1 | tail -n 1
+pg_rewind --no-sync -D /tmp/a --source-server="host=/tmp port=5552 user=postgres dbname=postgres" -R 2>&1 | tail -n 1
 serve /tmp/a 5551
 psql -XAtqp 5551 -c "SELECT string_agg(n, ',' ORDER BY n) FROM t"
 pg_ctl -D /tmp/a -w -m immediate stop >/dev/null

@@ -36,8 +36,9 @@ def control(server) -> dict[str, str]:
 
 def test_a_copy_is_what_initdb_makes(start, connect):
     names = {"POSTGRES_USER": "the app", "POSTGRES_DB": "Or\"ders'"}
-    copied = start(env=names, password="b\\ack'slash").healthy()
+    copied = start(env=names, password="b\\ack'slash")
     initialized = start(env={**names, "POSTGRES_INITDB_ARGS": "--locale=C.UTF-8"}, password="b\\ack'slash").healthy()
+    copied.healthy()
     assert (made(copied), made(initialized)) == (COPIED, "running initdb")
     query = ("psql", "-XAtqU", "the app", "Or\"ders'", "-c", SHAPE)
     shape = copied.exec(*query)
@@ -56,7 +57,9 @@ def test_a_copy_is_what_initdb_makes(start, connect):
 
 
 def test_no_two_are_the_same(start):
-    servers = [start().healthy() for _number in range(2)]
+    servers = [start() for _number in range(2)]
+    for server in servers:
+        server.healthy()
     assert {made(server) for server in servers} == {COPIED}
     facts = [control(server) for server in servers]
     for name in ("Database system identifier", "Mock authentication nonce"):
@@ -93,7 +96,9 @@ def test_it_is_whole_before_and_after_a_crash(start, volume):
 def test_every_password_is_stored_as_the_server_stores_it(start, connect):
     """Usual ones are written in place; the server normalizes what is not ASCII (ﬁ becomes fi) and takes a verifier as it is."""
     stored = "SELECT rolpassword FROM pg_authid WHERE rolname = 'postgres'"
-    usual, ligature = start(password="it's $ecret").healthy(), start(password="ﬁsh").healthy()
+    usual, ligature = start(password="it's $ecret"), start(password="ﬁsh")
+    usual.healthy()
+    ligature.healthy()
     assert (made(usual), made(ligature)) == (COPIED, COPIED)
     verifier = usual.exec("psql", "-XAtqc", stored)
     assert re.fullmatch(r"SCRAM-SHA-256[$]4096:[A-Za-z0-9+/]{22}==[$][A-Za-z0-9+/]{43}=:[A-Za-z0-9+/]{43}=", verifier)
