@@ -178,10 +178,15 @@ def build_times(arguments: argparse.Namespace) -> dict[str, float]:
 
 
 def idle_memory(arguments: argparse.Namespace, image: str, user: str, *words: str) -> float:
-    """MB of a server without clients ten seconds after its start: what the processes of `user` have to themselves or share (PSS)."""
+    """MB of a server without clients, ten seconds after it was ready: what the processes of `user` have to themselves or share (PSS)."""
     options = ["--env", f"POSTGRES_PASSWORD={PASSWORD}"]
     container = engine(arguments, "run", "--detach", *options, image, *words)
     try:
+        deadline = time.monotonic() + LIMIT
+        while subprocess.run([arguments.engine, "exec", container, "pg_isready", "-q"], check=False, capture_output=True).returncode:
+            if time.monotonic() > deadline:
+                raise SystemExit(f"{image} is not ready within {LIMIT} s")
+            time.sleep(0.5)
         time.sleep(10)
         script = "cat /proc/[0-9]*/smaps_rollup 2>/dev/null | awk '/^Pss:/ { sum += $2 } END { print sum }'"
         return int(engine(arguments, "exec", "--user", user, container, "sh", "-c", script)) * 1024 / 1e6
