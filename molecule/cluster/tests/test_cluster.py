@@ -56,6 +56,17 @@ def test_defaults_are_durable() -> None:
     assert ask("SHOW synchronous_standby_names").startswith("ANY 1")
 
 
+def test_every_member_is_healthy_and_counts_statements() -> None:
+    """Without the passwords that made the cluster: they are in no statement that is counted."""
+    eventually(
+        "each says so",
+        lambda: all("running; pg_stat_statements)" in docker("exec", m, "healthcheck.sh", check=False).stdout for m in MEMBERS),
+    )
+    texts = ask("SELECT coalesce(string_agg(query, ' '), '') FROM pg_stat_statements")
+    assert texts
+    assert not [secret for secret in Path(NOTE["secrets"]).iterdir() if secret.is_file() and secret.read_text().strip() in texts]
+
+
 def test_through_the_entry_point_every_client_has_its_address(tmp_path: Path) -> None:
     change_access(tmp_path, CLOSED)
     assert refused("changed")

@@ -99,6 +99,8 @@ class Running(Server):
         self._parameters["unix_socket_directories"] = here.socket_directory
         self._patroni = self._watch = 0
         self._asked_to_stop = 0
+        self._counting = 0
+        self._counted = ("", 0)
         self._state: State | None = None
         self._notices = member_notices.Notices("", here.data)
 
@@ -248,22 +250,24 @@ class Running(Server):
         if notice.phase and self._state is not None:
             self._state.write(notice.phase)
 
-    def _count(self) -> None:
-        """This member begins to lead or to follow: what counts statements there?"""
+    def _count(self, role: str) -> None:
+        """This member leads or follows: what counts statements there? Asked for each role and start of its server, until it answers."""
+        state, now = self._state, (role, self._postmaster())
+        if state is None or now == self._counted or (self._counting and self._counting not in self._hub.statuses):
+            return
 
         def told(loaded: tuple[str, ...]) -> None:
+            self._counted = now
             state.statistics = ", ".join(loaded)
             state.write("running")
 
-        state = self._state
-        if state is not None:
-            member_statistics.report(self._hub, self._place, state.user, self._database, told)
+        self._counting = member_statistics.report(self._hub, self._place, state.user, self._database, told)
 
     def _heard_watch(self, raw: bytes) -> None:
         try:
             said = json.loads(raw)
             if said.get("event") == "role":
-                self._count()
+                self._count(str(said.get("role")))
                 return
             self._hub.output.say(said.pop("level"), self._redactor.text(said.pop("message")), **said)
         except (ValueError, KeyError, TypeError, AttributeError):

@@ -37,8 +37,8 @@ def script(database: str) -> str:
     )
 
 
-def report(hub: Hub, place: Place, user: str, database: str, told: t.Callable[[tuple[str, ...]], None]) -> None:
-    """Make the extensions and say what answers; ``told`` gets the libraries that are loaded. Does not wait."""
+def report(hub: Hub, place: Place, user: str, database: str, told: t.Callable[[tuple[str, ...]], None]) -> int:
+    """Make the extensions and say what answers; ``told`` gets the libraries that are loaded. Does not wait; psql's process id, or 0."""
     loaded: list[str] = []
 
     def hear(line: bytes) -> None:
@@ -52,8 +52,7 @@ def report(hub: Hub, place: Place, user: str, database: str, told: t.Callable[[t
         else:
             hub.output.say("warning", f"statistics of statements: {kind} {rest}")
 
-    if statistics.address(place.data)[0]:
-        statistics.run_psql(hub, place, user, script(database), hear)
+    return statistics.run_psql(hub, place, user, script(database), hear) if statistics.address(place.data)[0] else 0
 
 
 def hint(loaded: t.Sequence[str], available: t.Sequence[str]) -> str:

@@ -111,17 +111,18 @@ def report(hub: Hub, place: Place, user: str, database: str, loaded: t.Sequence[
     run_psql(hub, place, user, script, hear)
 
 
-def run_psql(hub: Hub, place: Place, user: str, script: str, hear: t.Callable[[bytes], None]) -> None:
-    """Start psql with a script; does not wait for it."""
+def run_psql(hub: Hub, place: Place, user: str, script: str, hear: t.Callable[[bytes], None]) -> int:
+    """Start psql with a script; does not wait for it. Its process id."""
     port, directory = address(place.data)
     read_end, write_end = os.pipe()
     argv = [place.program("psql"), "-XAtqw", "-h", directory, "-p", port, "-U", user, "-d", "template1"]
     # Not waiting for a standby: an extension is no client's data.
     options = "-c client_min_messages=error -c statement_timeout=60s -c synchronous_commit=local"
-    hub.spawn(argv, {**place.environment, "PGOPTIONS": options, "PGAPPNAME": "pgops"}, hear, stdin=read_end)
+    pid = hub.spawn(argv, {**place.environment, "PGOPTIONS": options, "PGAPPNAME": "pgops"}, hear, stdin=read_end)
     os.close(read_end)
     os.write(write_end, script.encode("utf-8", "surrogateescape"))
     os.close(write_end)
+    return pid
 
 
 def _in_image(major: int, library: str) -> bool:

@@ -75,7 +75,6 @@ class Watch:
     def __init__(self, rest: Rest, name: str, wanted: cluster_rules.Rules, server: Server) -> None:
         self._rest, self._name, self._wanted, self._server = rest, name, wanted, server
         self._said: str = ""
-        self._role: str = ""
 
     def once(self) -> None:
         """Look, and act when it is time. Raises OSError, ValueError."""
@@ -102,14 +101,12 @@ class Watch:
             self._said = ""
 
     def _tell_role(self) -> None:
-        """With the leader's lock a new cluster is made; a replica that runs has its copy of everything. Each start of the server counts."""
+        """With the leader's lock a new cluster is made; a replica that runs has its copy of everything. Told in each round."""
         shown = self._rest.get("/patroni")
         if shown.get("state") != "running":
-            self._role = ""
             return
         role = "leader" if self._rest.status("/leader") == 200 else str(shown.get("role", ""))
-        if role in ("leader", "replica") and role != self._role:
-            self._role = role
+        if role in ("leader", "replica"):
             sys.stdout.write(json.dumps({"event": "role", "role": role}) + "\n")
             sys.stdout.flush()
 
