@@ -48,6 +48,8 @@ FOREIGN = "/etc/pgops/patroni"
 """A directory of *.yml files that are Patroni's local configuration, too: tags, callbacks, server parameters of this member."""
 _SOURCES = ("entrypoint", "init-script")
 """What a program that Patroni runs for us may say of a line of its own (:mod:`new_cluster`)."""
+_RELOADED = "received SIGHUP, reloading configuration files"
+"""The server's own words, which come whatever LOG_LEVEL is, and after Patroni has dealt with its REST API."""
 _STOP_SECONDS = 60.0
 _WATCH = "/usr/local/lib/pgops/watch.py"
 _FIRST = "/usr/local/lib/pgops/post_bootstrap.py"
@@ -99,6 +101,7 @@ class Running(Server):
         self._parameters["unix_socket_directories"] = here.socket_directory
         self._patroni = self._watch = 0
         self._asked_to_stop = 0
+        self._once_more = False
         self._counting = 0
         self._counted = ("", 0)
         self._state: State | None = None
@@ -198,6 +201,8 @@ class Running(Server):
         except (SettingsError, StartError, OSError) as error:
             self._hub.output.say("error", f"the configuration is not reloaded: {error}")
             return
+        # Patroni looks at REST's certificate only where nothing else of its configuration has changed (Patroni.reload_config, 4.1.5).
+        self._once_more = member.rest_url.startswith("https:")
         self._send(self._patroni, signal.SIGHUP)
         self._hub.output.say("info", "SIGHUP: the configuration was written again; Patroni reloads it")
 
@@ -242,6 +247,9 @@ class Running(Server):
         self._seen(made)
 
     def _seen(self, made: logs.Record) -> None:
+        if self._once_more and made["source"] == "postgresql" and str(made["message"]).startswith(_RELOADED):
+            self._once_more = False
+            self._send(self._patroni, signal.SIGHUP)
         notice = self._notices.of(made)
         if notice is None:
             return

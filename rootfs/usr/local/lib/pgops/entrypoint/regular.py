@@ -50,9 +50,11 @@ def check(*paths: str) -> None:
         except OSError:
             continue
         if not stat.S_ISREG(status.st_mode):
-            raise StartError(f"{path} is {kind(status.st_mode)}, not a file; find out who put it there, and remove it")
+            raise StartError(
+                f"{path} is {kind(status.st_mode)}, not a file, so the server does not start; find out who put it there, and remove it"
+            )
         if status.st_size > LARGEST:
-            raise StartError(f"{path} has {status.st_size} bytes, more than the {LARGEST} that are read; find out who writes it")
+            raise StartError(f"{path} has {status.st_size} bytes, more than the {LARGEST} that are read, so the server does not start")
 
 
 def kind(mode: int) -> str:
