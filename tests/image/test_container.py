@@ -359,7 +359,7 @@ def test_health_tells_its_states_apart(start):
     pid = server.exec("sh", "-c", "head -n 1 $PGDATA/postmaster.pid")
     server.exec("sh", "-c", f"kill -STOP {pid}")
     status, text, seconds = health()
-    assert (status, text) == (1, "socket: no answer within 0.7 s")
+    assert (status, text) == (1, "socket: no answer within 0.6 s")
     assert seconds < 3, "two seconds, and what the engine itself takes"
     server.exec("sh", "-c", f"kill -CONT {pid}")
     server.healthy()

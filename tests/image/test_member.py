@@ -234,6 +234,9 @@ def test_the_health_check_asks_patroni(member: Container) -> None:
 def test_the_health_check_tells_that_the_store_is_away(member: Container, etcd: str, away: str, back: str) -> None:
     """Frozen and gone; with failsafe mode the only member goes on all the same."""
     member.exec(*CTL, "edit-config", "--force", "--quiet", "-s", "ttl=20", "-s", "retry_timeout=3", "-s", "loop_wait=1")
+    # A new ttl is a new lease in the store: a leader that is about to ask for one when the store goes away gives up its lock.
+    looked: set[int] = set()
+    assert wait_for(lambda: looked.add(json.loads(rest(member, "GET", "/patroni")[1])["dcs_last_seen"]) or len(looked) > 3)
     docker(away, etcd)
     try:
         answer = until(member, ".*away", 60)
