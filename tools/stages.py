@@ -89,6 +89,8 @@ DIFFERENTIAL_LIMIT = 1800 if int(os.environ.get("PGOPS_DIFFERENTIAL_N") or 150) 
 
 # Targets that share nothing, two at a time (tests/integration/conftest.py); they wait more than they work.
 SIDE_BY_SIDE = ("--numprocesses", "2", "--dist", "loadscope", "--no-loadscope-reorder")
+# Tests of the image wait for containers; those of a file share some.
+FILES_SIDE_BY_SIDE = ("--numprocesses", "2", "--dist", "loadfile")
 
 STAGES: dict[str, list[Step]] = {
     "lint": [
@@ -109,7 +111,7 @@ STAGES: dict[str, list[Step]] = {
     "differential": [Step("against real servers", pytest("tests/differential"), DIFFERENTIAL_LIMIT, PYTHONPATH)],
     "image": [
         Step("the image is built", [*IMAGE, "--extra-vars", VARIABLES], 1200),
-        Step("image tests", pytest("tests/image"), 1800, PYTHONPATH),
+        Step("image tests", pytest("tests/image", options=FILES_SIDE_BY_SIDE), 1800, PYTHONPATH),
     ],
     "integration": [Step("integration tests", pytest("tests/integration", options=SIDE_BY_SIDE), 1800, PYTHONPATH)],
     "molecule": [

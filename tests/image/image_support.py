@@ -18,7 +18,8 @@ from pathlib import Path
 
 IMAGE = os.environ.get("PGOPS_IMAGE", "pgops/postgres:15-bookworm")
 DOCKER = os.environ.get("PGOPS_DOCKER") or ("/usr/bin/docker" if Path("/usr/bin/docker").exists() else "docker")
-RUN = f"pgops-image-{uuid.uuid4().hex[:8]}"
+RUN = f"pgops-image-{uuid.uuid4().hex[:7]}{os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[-1]}"
+"""Of this process; its end decides the subnet, so that workers which run side by side have different ones."""
 PASSWORD = "c0rrect-horse"
 START_SECONDS = 60
 
