@@ -54,8 +54,9 @@ options:
     default: [md5, password]
   to:
     description:
-      - The method to move to, any that the server knows. With O(from) and O(to) swapped a move is taken back. Nothing remembers which rules
-        the move has changed, so rules that had the method before go along, unless O(only) leaves them out, and V(password) comes back as V(md5).
+      - The method to move to, any that the server knows. With O(from) and O(to) swapped a move is taken back.
+      - Nothing remembers which rules a move has changed. When it is taken back, rules that had the method before go along, unless O(only)
+        leaves them out, and V(password) comes back as V(md5).
       - An V(md5) rule takes SCRAM verifiers too, so taking back C(scram-sha-256) needs no passwords. Clients that know md5 only need md5
         verifiers besides, which nothing but a new password makes.
     type: str

@@ -333,6 +333,17 @@ def test_no_credential_in_any_layer_and_no_word_of_one_in_the_history(tmp_path):
         assert not re.search(r"PG_VERSION$|pg_hba\.conf$|\.pgpass|pip\.conf|/etc/ssl/private/.|root/\.cache/.", name), name
 
 
+def test_a_lock_file_that_names_somebody_else_keeps_no_server_from_starting(start, volume):
+    """Process ids begin anew in each container: that of a killed server may be anybody's. Here it is the engine's first process."""
+    mount = f"--volume={volume}:/var/lib/postgresql/data"
+    server = start("--init", mount).healthy()
+    server.exec("sh", "-c", 'kill -9 "$(head -n 1 $PGDATA/postmaster.pid)"', check=False)
+    server.wait()
+    docker("run", "--rm", mount, IMAGE, "sh", "-c", "sed -i 1s/.*/1/ $PGDATA/postmaster.pid")
+    again = start("--init", mount).healthy()
+    assert again.exec("psql", "-XAtqwc", "SELECT pg_postmaster_start_time() IS NOT NULL") == "t"
+
+
 # --------------------------------------------------------------------------------------------------------------------- health
 
 

@@ -224,7 +224,7 @@ def test_create_mode_link_and_backup(file: File) -> None:
 def test_bad_places(file: File) -> None:
     where: dict[str, t.Any] = {"postgres_version": "15", "rules": [ENTRY]}
     assert "is a directory" in pg_ident({**where, "path": str(file.path.parent)})["msg"]
-    assert "no such file" in pg_ident({**where, "path": str(file.path.parent / "no/pg_ident.conf"), "create": True})["msg"].lower()
+    assert "there is no directory" in pg_ident({**where, "path": str(file.path.parent / "no/pg_ident.conf"), "create": True})["msg"]
     file.path.write_text(OLD)
     assert "postgres_version" in pg_ident({"path": str(file.path), "rules": [ENTRY]})["msg"]
     os.mkfifo(file.path.with_name("pipe"))

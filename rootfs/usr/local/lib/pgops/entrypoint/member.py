@@ -31,6 +31,7 @@ from . import (
     place,
     regular,
     rules,
+    stale,
     statistics,
     tls,
 )
@@ -68,6 +69,7 @@ def serve(wanted: Settings, arguments: t.Sequence[str], environment: t.Mapping[s
     if here.system_user != cluster_rules.SYSTEM_USER:
         raise StartError(f"a member runs as user 999 or as one from 500 that has no name, not as {here.system_user!r}", USAGE)
     check_data(here)
+    stale.disown(here)
     certificate = tls.prepare(beside(here), ())
     server = HbaServer(here.major, ssl=certificate.enabled)
     chosen = access.wanted(wanted.access, server, client_ca=certificate.client_ca)
