@@ -137,7 +137,8 @@ def converge() -> subprocess.CompletedProcess[str]:
     # The passwords are where the scenario's own run put them, whatever directory the tests run in.
     variables = {"pgops_state_dir": str(Path(NOTE["secrets"]).parents[2]), "pg_cluster_build": False, "pgops_image": NOTE["image"]}
     command = ["ansible-playbook", "-i", f"{directory}/inventory/", f"{directory}/converge.yml", "-e", json.dumps(variables)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
+    # Where a refusal is said depends on the configuration (display_failed_stderr).
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=400, check=False)
 
 
 def others_data(gone: str) -> None:
