@@ -117,7 +117,7 @@ def client(name: str, host: str = "", port: int = 5432) -> str:
 
 
 class Knocking:
-    """A client that connects again and again, in the background; ``answers`` are (time, answer)."""
+    """A client that connects again and again, in the background; ``answers`` are (time of the answer, answer)."""
 
     def __init__(self, name: str) -> None:
         self.answers: list[tuple[float, str]] = []
@@ -134,7 +134,8 @@ class Knocking:
 
     def _knock(self) -> None:
         while not self._stop.is_set():
-            self.answers.append((time.monotonic(), client(self._name)))
+            answer = client(self._name)
+            self.answers.append((time.monotonic(), answer))
             self._stop.wait(0.2)
 
 
