@@ -344,6 +344,19 @@ def test_a_lock_file_that_names_somebody_else_keeps_no_server_from_starting(star
     assert again.exec("psql", "-XAtqwc", "SELECT pg_postmaster_start_time() IS NOT NULL") == "t"
 
 
+def test_a_second_container_keeps_off_the_same_data(start, connect, volume):
+    """Process ids and shared memory, by which servers see each other, end at a container's border; a killed one's successor may start."""
+    mount = f"--volume={volume}:/var/lib/postgresql/data"
+    first = start(mount).healthy()
+    second = start(mount)
+    assert second.wait() == 73
+    assert "another container works on /var/lib/postgresql/data" in second.records()[-1]["message"]
+    assert connect(first, statement="CREATE TABLE kept AS SELECT 'mine' AS word; SELECT word FROM kept") == "mine"
+    docker("kill", first.name)
+    third = start(mount).healthy()
+    assert connect(third, statement="SELECT word FROM kept") == "mine"
+
+
 # --------------------------------------------------------------------------------------------------------------------- health
 
 

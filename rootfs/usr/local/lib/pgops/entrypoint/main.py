@@ -13,7 +13,7 @@ import traceback
 import typing as t
 
 from .._hba.model import Server as HbaServer
-from . import access, configured, locales, member, place, regular, rules, settings, stale, statistics, tls
+from . import access, alone, configured, locales, member, place, regular, rules, settings, stale, statistics, tls
 from .errors import CONFIGURATION, SOFTWARE, USAGE, StartError, Stopped
 from .events import Correlator
 from .initdb import FirstStart, recorded_superuser
@@ -81,6 +81,7 @@ def _serve(arguments: list[str], environment: t.Mapping[str, str], hub: Hub) -> 
     here = place.find(environment, wanted.data_directory)
     if here.socket_is_hidden:
         hub.output.say("warning", place.HIDDEN_SOCKET)
+    alone.hold(here.data)
     stale.disown(here)
     # Before anything is made; whether client certificates can be checked is known later, and only ever changes the method.
     access.wanted(wanted.access, HbaServer(here.major), client_ca=True)

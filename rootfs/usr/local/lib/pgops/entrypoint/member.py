@@ -22,6 +22,7 @@ import typing as t
 from .._hba.model import Server as HbaServer
 from . import (
     access,
+    alone,
     cluster_rules,
     logs,
     member_notices,
@@ -69,6 +70,7 @@ def serve(wanted: Settings, arguments: t.Sequence[str], environment: t.Mapping[s
     if here.system_user != cluster_rules.SYSTEM_USER:
         raise StartError(f"a member runs as user 999 or as one from 500 that has no name, not as {here.system_user!r}", USAGE)
     check_data(here)
+    alone.hold(here.data)
     stale.disown(here)
     certificate = tls.prepare(beside(here), ())
     server = HbaServer(here.major, ssl=certificate.enabled)
