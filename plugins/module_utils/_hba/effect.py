@@ -54,6 +54,8 @@ SAME, NOT_SAME = frozenset({"same"}), frozenset({"member", "none"})
 NO_NAME = NameSet(NEVER)
 MAX_MASK_CASES = 4096
 MAX_CELLS = 4_000_000
+MAX_SPANS = 1_500_000
+"""Stretches of the address line that are looked at: some ten seconds, while two changed lists of 10,000 rules need a tenth of them."""
 
 Entry = t.Tuple[Box, Node]
 Found = t.Tuple[int, int, int, int, Node]
@@ -198,6 +200,7 @@ class _Sweep:
         self._space = reading.space
         self._items = items
         self._care: dict[t.Tuple[t.Any, ...], Node] = {}
+        self._spans = 0
 
     def run(self, entries: list[Entry]) -> list[Found]:
         """``entries`` in order of position; only where an uncommon item is present can anything differ."""
@@ -205,6 +208,9 @@ class _Sweep:
         if len(entries) == 1:
             return self._alone(entries[0])
         starts, cuts = self._events(entries, changed[0][0], changed[-1][1])
+        self._spans += len(cuts)
+        if self._spans > MAX_SPANS:
+            raise EffectTooComplex("many rules change for many databases and users at once; change or compare smaller parts")
         firm: dict[int, list[tuple[int, int]]] = {BEFORE: [], AFTER: []}
         soft: list[tuple[int, int, Node]] = []
         found: list[Found] = []
