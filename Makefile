@@ -22,7 +22,7 @@ report:      ## an HTML page about it: who can reach what, and how              
 down:        ## remove what `make up` made, but keep the data                   (PURGE=1 removes the data, too)
 	@tools/bootstrap runtime && tools/play down $(ARGS)
 
-test:        ## every check of the project, one after the other
+test:        ## every check of the project
 	@tools/bootstrap dev && tools/check
 
 lint:        ## ansible-lint, yamllint, ruff, mypy, shellcheck, hadolint

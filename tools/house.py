@@ -23,8 +23,9 @@ LINK = COLLECTIONS / "ansible_collections" / "pgops" / "access"
 
 
 def say(text: str) -> None:
-    """Print one line at once, also into a pipe: people and CI watch it."""
-    print(text, flush=True)
+    """Print one line at once, also into a pipe: people and CI watch it. In one piece, for steps run side by side."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 class Stop(Exception):

@@ -78,7 +78,7 @@ def molecule(scenario: str) -> Step:
     return Step(f"molecule {scenario}", command, 1800, {"NO_COLOR": "1"})
 
 
-TOOLS = ["bootstrap", "check", "play", "house.py", "sanity.py", "stages.py"]
+TOOLS = ["bootstrap", "check", "play", "house.py", "sanity.py", "stages.py", "steps.py"]
 PYTHONPATH = {"PYTHONPATH": str(COLLECTIONS), "PYTHONDONTWRITEBYTECODE": "1"}
 # The tests of the image and of the playbooks ask Docker; a Podman that answers must not be taken in its place.
 VARIABLES = json.dumps({"pgops_state_dir": str(STATE), "pgops_engine": "docker"})
@@ -115,9 +115,9 @@ STAGES: dict[str, list[Step]] = {
     ],
     "integration": [Step("integration tests", pytest("tests/integration", options=SIDE_BY_SIDE), 1800, PYTHONPATH)],
     "molecule": [
+        molecule("cluster"),
         molecule("default"),
         molecule("access"),
-        molecule("cluster"),
         molecule("scram"),
         molecule("podman"),
         molecule("hardening"),
@@ -126,3 +126,7 @@ STAGES: dict[str, list[Step]] = {
 }
 # `make test` runs all but these.
 ON_REQUEST = ("bench",)
+# The jobs of a round run side by side, in this order: the image is there before others use it, the long ones begin, and nothing
+# heavy runs while time is taken. A stage is one job; of those in APART, which wait for containers, each step is one.
+ROUNDS = (("image", "lint", "unit", "repo", "sanity"), ("integration", "molecule", "differential"), ("bench",))
+APART = ("molecule",)
