@@ -87,16 +87,18 @@ def _serve(arguments: list[str], environment: t.Mapping[str, str], hub: Hub) -> 
     access.wanted(wanted.access, HbaServer(here.major), client_ca=True)
     state = State(here, wanted.user)
     first = FirstStart(here, wanted, hub, redactor)
+    making = None
     if first.needed():
         state.write("first start")
         output.say("info", f"making a new database in {here.data}", user=wanted.user, database=wanted.database)
+        making = tls.begin(here, arguments, hub)
         first.run()
     else:
         locales.check(here)
         state.user = recorded_superuser(here) or wanted.user
         if wanted.user_given and state.user != wanted.user:
             output.say("warning", f"POSTGRES_USER={wanted.user!r} changes nothing: {here.data} was made with the superuser {state.user!r}")
-    certificate = tls.prepare(here, arguments)
+    certificate = tls.prepare(here, arguments, hub, making)
     hba_file = _hba_file(here, arguments)
     _open_access(wanted, here, hba_file, certificate, output)
     counted = statistics.prepare(here, arguments)

@@ -72,7 +72,7 @@ def serve(wanted: Settings, arguments: t.Sequence[str], environment: t.Mapping[s
     check_data(here)
     alone.hold(here.data)
     stale.disown(here)
-    certificate = tls.prepare(beside(here), ())
+    certificate = tls.prepare(beside(here), (), hub)
     server = HbaServer(here.major, ssl=certificate.enabled)
     chosen = access.wanted(wanted.access, server, client_ca=certificate.client_ca)
     for message in chosen.messages:
