@@ -69,6 +69,7 @@ FROM venv AS setup
 # often comes last, so that an edit of the entrypoint compiles the entrypoint only.
 COPY plugins/module_utils/_hba /app/usr/local/lib/pgops/_hba
 COPY plugins/module_utils/_store /app/usr/local/lib/pgops/_store
+COPY plugins/module_utils/_auth/__init__.py plugins/module_utils/_auth/scram.py plugins/module_utils/_auth/verifier.py /app/usr/local/lib/pgops/_auth/
 RUN python3 -m compileall -q --invalidation-mode unchecked-hash -s /app -p / /app/usr/local/lib/pgops
 COPY rootfs /app
 RUN chmod -R u=rwX,go=rX /app && chmod 0755 /app/usr/local/bin/* \

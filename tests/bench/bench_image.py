@@ -30,7 +30,8 @@ import psycopg2
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTEXT = (
-    "Dockerfile", ".dockerignore", "image", "requirements", "rootfs", "plugins/module_utils/_hba", "plugins/module_utils/_store",
+    "Dockerfile", ".dockerignore", "image", "requirements", "rootfs", "plugins/module_utils/_auth", "plugins/module_utils/_hba",
+    "plugins/module_utils/_store",
 )  # fmt: skip
 SCRATCH = "pgops-bench:scratch"
 PEER_TAG = "pgops-bench:peer"

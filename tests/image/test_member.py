@@ -288,6 +288,23 @@ def test_a_hangup_brings_renewed_secrets_and_certificates(member: Container, mou
     assert "second-horse" not in "\n".join(member.raw_lines())
 
 
+def test_a_hangup_compares_passwords_and_the_derived_one_is_set(member: Container) -> None:
+    """The rewind user's is derived from the superuser's, so nobody but the leader could tell the role; others are told about."""
+    verifier = "SELECT rolpassword FROM pg_authid WHERE rolname = 'rewind_user'"
+    before = sql(member, verifier)
+    sql(member, "ALTER ROLE replicator PASSWORD 'changed'; ALTER ROLE rewind_user PASSWORD 'changed'")
+    docker("kill", "--signal", "HUP", member.name)
+    assert member.event_of("login_derived")["level"] == "info"
+    assert sql(member, verifier)[:19] == before[:19] == "SCRAM-SHA-256$4096:"
+    said = member.event_of("login_differs")
+    assert said["message"].startswith("PATRONI_REPLICATION_PASSWORD is not the password that the role 'replicator' has in the cluster")
+    sql(member, f"ALTER ROLE replicator PASSWORD '{REPLICATION}'")
+    assert member.event_of("login_agrees")["level"] == "info"
+    docker("kill", "--signal", "HUP", member.name)
+    time.sleep(1)
+    assert len([r for r in member.records() if r.get("event") == "login_derived"]) == 1, "it is the right one now"
+
+
 def test_rules_that_do_not_load_are_named_and_healed_from_outside(member: Container) -> None:
     """Patroni takes them with status 200, and the next start fails."""
     login = "patroni:second-horse"

@@ -237,6 +237,37 @@ def senders() -> set[int]:
     return set(ask("SELECT coalesce(array_agg(pid), '{}') FROM pg_stat_replication WHERE state = 'streaming'"))
 
 
+def test_passwords_are_renewed_without_a_restart_and_a_forgotten_member_says_so() -> None:
+    """All three of them; and the tests that follow, with a partition and a switchover, go on with the new ones."""
+    files = {"postgres": "superuser", "replicator": "replication", "rewind_user": "rewind"}
+    forgotten, other = (name for name in MEMBERS if name != leader())
+    began = {name: cluster.on_member(name, "SELECT pg_postmaster_start_time()") for name in MEMBERS}
+    session = superuser()
+    for role_name, file in files.items():
+        session.cursor().execute(f"ALTER ROLE {role_name} PASSWORD %s", (f"renewed {file}",))
+        secret = Path(NOTE["secrets"]) / file
+        secret.chmod(0o644)
+        secret.write_text(f"renewed {file}")
+        secret.chmod(0o444)
+    session.close()
+    cluster.PASSWORD = "renewed superuser"
+    docker("kill", "--signal=HUP", leader(), other)
+    kept = ("exec", other, "cat", "/run/postgresql/pgops/pgpass")
+    eventually("Patroni has the new one", lambda: "renewed replication" in docker(*kept).stdout, 30)
+    streaming = senders()
+    ask("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_replication")
+    eventually("who was forgotten says so", lambda: cluster.said(forgotten, "login_refused"), 30)
+    eventually("the other one follows anew", lambda: len(senders() - streaming) == 1, 30)
+    assert "'replicator'" in " ".join(line["message"] for line in cluster.said(forgotten, "login_refused"))
+    health = docker("exec", forgotten, "healthcheck.sh", check=False).stdout
+    assert health.strip().endswith("the primary refuses the password of replicator)"), health
+    docker("kill", "--signal=HUP", forgotten)
+    eventually("the cluster is whole", whole)
+    assert cluster.said(forgotten, "login_accepted")
+    assert not cluster.said(other, "login_refused")
+    assert {name: cluster.on_member(name, "SELECT pg_postmaster_start_time()") for name in MEMBERS} == began
+
+
 def test_a_partition_loses_nothing_and_heals() -> None:
     cut = leader()
     ask("INSERT INTO kept VALUES (2)")

@@ -10,6 +10,7 @@ import urllib.error
 from email.message import Message
 
 import pytest
+from pgops._auth import verifier
 from pgops._hba import ruleset
 from pgops._hba.errors import HbaError
 from pgops._hba.model import Server
@@ -17,6 +18,7 @@ from pgops.entrypoint import (
     access,
     cluster_rules,
     member,
+    member_logins,
     member_notices,
     member_settings,
     member_statistics,
@@ -317,6 +319,106 @@ def test_a_store_that_does_not_answer_at_the_start_is_told_once_and_its_answer_t
     assert again is not None
     assert (again.level, again.phase) == ("info", "running")
     assert notices.of(line_of("waiting on etcd", "patroni.dcs.etcd")) is None, "later its outage is not a start"
+
+
+REFUSED_LOGIN = 'connection to server at "192.0.2.7", port 5432 failed: FATAL:  password authentication failed for user "{}"'
+
+
+def test_a_password_that_the_primary_refuses_is_told_once_a_role_until_the_member_follows() -> None:
+    notices = member_notices.Notices("orders", "/data")
+    refused = {
+        "source": "postgresql", "backend": "walreceiver",
+        "message": "could not connect to the primary server: " + REFUSED_LOGIN.format("replicator"),
+    }  # fmt: skip
+    said = notices.of(refused)
+    assert said is not None
+    assert (said.level, said.event) == ("error", "login_refused")
+    assert "'replicator'" in said.text
+    assert "PATRONI_REPLICATION_PASSWORD_FILE" in said.text
+    assert notices.of(refused) is None
+    traceback = line_of("Exception when working with leader", "patroni.postgresql.rewind")
+    traceback["exc_info"] = REFUSED_LOGIN.format("rewind_user")
+    assert notices.of(traceback) is not None
+    assert notices.remark == "the primary refuses the password of replicator", "without the other one it may follow all the same"
+    follows = {"source": "postgresql", "backend": "walreceiver", "message": "started streaming WAL from primary at 0/3000000 on timeline 1"}
+    again = notices.of(follows)
+    assert again is not None
+    assert (again.level, again.event, notices.remark) == ("info", "login_accepted", "")
+    assert notices.of(follows) is None
+    assert notices.of(refused) is not None, "and the next time it is told again"
+    notices.leads()
+    assert notices.remark == ""
+    said = notices.of(traceback)
+    assert said is not None
+    assert "PATRONI_REWIND_PASSWORD_FILE" in said.text
+    again = notices.of(line_of("primary_timeline=3", "patroni.postgresql.rewind"))
+    assert again is not None
+    assert again.event == "login_accepted"
+    assert notices.of(line_of("primary_timeline=3", "patroni.postgresql.rewind")) is None
+
+
+def test_a_copy_that_the_primary_refuses_is_told() -> None:
+    notices = member_notices.Notices("orders", "/data")
+    said = notices.of(line_of("pg_basebackup: error: " + REFUSED_LOGIN.format("replicator"), ""))
+    assert said is not None
+    assert "PATRONI_REPLICATION_PASSWORD_FILE" in said.text
+
+
+@pytest.mark.parametrize("backend", ["postmaster", "client backend"])
+def test_what_clients_are_refused_is_not_the_members_own_trouble(backend: str) -> None:
+    notices = member_notices.Notices("orders", "/data")
+    assert notices.of({"source": "postgresql", "backend": backend, "message": REFUSED_LOGIN.format("app")}) is None
+    assert notices.remark == ""
+
+
+def kept(found: member_settings.Member, **other: str) -> dict[int, str]:
+    """The verifiers of a cluster that has this member's passwords, except for the ones given here."""
+    logins = {"superuser": found.superuser, "replication": found.replication, "rewind": found.rewind}
+    return {number: verifier.make(other.get(name, login.password), 10) for number, (name, login) in enumerate(logins.items())}
+
+
+def test_passwords_that_are_the_clusters_are_no_difference() -> None:
+    found = parse(PATRONI_REWIND_PASSWORD="rewind")
+    assert member_logins.differing(found, kept(found)) == ()
+    old = {**kept(found), 1: verifier.make_md5("copy secret", "replicator")}
+    assert member_logins.differing(found, old) == ()
+    huge = {**kept(found), 1: kept(found)[1].replace("$10:", "$2000000000:")}
+    assert member_logins.differing(found, huge) == (), "what takes minutes to compare is not compared"
+
+
+@pytest.mark.parametrize("stored", [verifier.make("other", 10), "md5" + "0" * 32, "", "nonsense", None])
+def test_a_password_that_is_not_the_clusters_is_told_with_its_variable(stored: str | None) -> None:
+    found = parse()
+    cluster = kept(found)
+    del cluster[1]
+    cluster.update({} if stored is None else {1: stored})
+    differences = member_logins.differing(found, cluster)
+    assert differences == ((1, "replicator"),)
+    text = member_logins.told(found, differences)
+    assert text.startswith("PATRONI_REPLICATION_PASSWORD is not the password that the role 'replicator' has in the cluster: ")
+    assert "SIGHUP" in text
+    assert not [secret for secret in MINIMUM.values() if "secret" in secret and secret in text]
+
+
+def test_a_derived_rewind_password_is_set_by_the_leader_that_has_the_clusters_superuser_password() -> None:
+    found = parse()
+    stored = kept(found, rewind="of the old superuser's")
+    differences = member_logins.differing(found, stored)
+    assert [difference.role for difference in differences] == ["rewind_user"]
+    assert member_logins.told(found, differences) == "", "nobody has to do anything"
+    statement = member_logins.to_be_set(found, differences, stored, "leader")
+    start, made, _end = statement.split("'")
+    assert start == 'ALTER ROLE "rewind_user" PASSWORD '
+    assert verifier.matches(verifier.parse(made), found.rewind.password, "rewind_user")
+    assert member_logins.to_be_set(found, differences, stored, "replica") == ""
+    unknown = kept(found, rewind="old", superuser="renewed, and this member was forgotten")
+    assert member_logins.to_be_set(found, member_logins.differing(found, unknown), unknown, "leader") == ""
+    missing = {number: text for number, text in stored.items() if number != 2}
+    assert member_logins.to_be_set(found, member_logins.differing(found, missing), missing, "leader") == "", "there is no such role"
+    given = parse(PATRONI_REWIND_PASSWORD="given")
+    differences = member_logins.differing(given, stored)
+    assert member_logins.to_be_set(given, differences, stored, "leader") == ""
+    assert "PATRONI_REWIND_PASSWORD" in member_logins.told(given, differences)
 
 
 @pytest.mark.parametrize(

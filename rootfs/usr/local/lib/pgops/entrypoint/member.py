@@ -25,6 +25,7 @@ from . import (
     alone,
     cluster_rules,
     logs,
+    member_logins,
     member_notices,
     member_settings,
     member_statistics,
@@ -110,6 +111,7 @@ class Running(Server):
         self._counted = ("", 0)
         self._state: State | None = None
         self._notices = member_notices.Notices("", here.data)
+        self._logins: member_logins.Logins | None = None
 
     def write(self, member: member_settings.Member) -> None:
         """Patroni's configuration: ours, then the user's files. Raises SettingsError, StartError."""
@@ -159,6 +161,7 @@ class Running(Server):
             raise StartError(f"cannot run Patroni: {error.strerror}") from None
         self._database = member.database
         self._notices = member_notices.Notices(member.scope, self._place.data)
+        self._logins = member_logins.Logins(self._hub, self._place, member)
         self._state = State(self._place, member.superuser.name, self._path("watch.json"))
         self._state.write("running")
         status = self._hub.wait(self._patroni) or 0
@@ -205,6 +208,8 @@ class Running(Server):
         except (SettingsError, StartError, OSError) as error:
             self._hub.output.say("error", f"the configuration is not reloaded: {error}")
             return
+        if self._logins is not None:
+            self._logins.renew(member)
         # Patroni looks at REST's certificate only where nothing else of its configuration has changed (Patroni.reload_config, 4.1.5).
         self._once_more = member.rest_url.startswith("https:")
         self._send(self._patroni, signal.SIGHUP)
@@ -261,6 +266,21 @@ class Running(Server):
             self._hub.output.say(notice.level, self._redactor.text(notice.text), event=notice.event)
         if notice.phase and self._state is not None:
             self._state.write(notice.phase)
+        self._tell_remark()
+
+    def _tell_remark(self) -> None:
+        if self._state is not None and self._state.remark != self._notices.remark:
+            self._state.remark = self._notices.remark
+            self._state.write(member_notices.RUNNING)
+
+    def _in_role(self, role: str) -> None:
+        """The member leads or follows; told every few seconds."""
+        self._count(role)
+        if self._logins is not None:
+            self._logins.look(role)
+        if role == "leader":
+            self._notices.leads()
+            self._tell_remark()
 
     def _count(self, role: str) -> None:
         """This member leads or follows: what counts statements there? Asked for each role and start of its server, until it answers."""
@@ -279,7 +299,7 @@ class Running(Server):
         try:
             said = json.loads(raw)
             if said.get("event") == "role":
-                self._count(str(said.get("role")))
+                self._in_role(str(said.get("role")))
                 return
             self._hub.output.say(said.pop("level"), self._redactor.text(said.pop("message")), **said)
         except (ValueError, KeyError, TypeError, AttributeError):

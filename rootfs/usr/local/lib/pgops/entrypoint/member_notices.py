@@ -15,6 +15,13 @@ _REFUSED_BY_STORE = re.compile(
 )
 _NOT_STARTED = re.compile(r"could not load \S*pg_hba\.conf")
 _NOT_RELOADED = re.compile(r"pg_hba\.conf was not reloaded")
+_LOGIN_REFUSED = re.compile(r"password authentication failed for user \"((?:[^\"\n]|\"\")+)\"")
+_FOLLOWS = "started streaming WAL from primary"
+_LOOKED = "primary_timeline="
+_REFUSED_ROLE = (
+    ("PATRONI_REPLICATION_PASSWORD_FILE", "it does not follow"),
+    ("PATRONI_REWIND_PASSWORD_FILE", "whether it has to be rewound cannot be found out"),
+)
 RUNNING = "running"
 WAITING = "Patroni waits for the distributed store, which does not answer or has no quorum"
 REFUSED = "the distributed store refuses Patroni's user name, password or certificate"
@@ -39,12 +46,24 @@ class Notices:
         self._begun = False
         """Whether Patroni has come to its first look at the cluster; what the store does later is for the health check's own questions."""
         self._phase = RUNNING
+        self._refused: list[str] = []
+        self._not_rewound: list[str] = []
+
+    @property
+    def remark(self) -> str:
+        """For the health check's text: a member that follows nobody runs all the same."""
+        return f"the primary refuses the password of {', '.join(self._refused)}" if self._refused else ""
 
     def of(self, record: t.Mapping[str, t.Any]) -> Notice | None:
         """What this line means for somebody; None for most."""
         message = str(record.get("message", ""))
         if record.get("source") == "postgresql":
-            return _about_rules(message)
+            return self._login(message, rewinding=False) if record.get("backend") == "walreceiver" else _about_rules(message)
+        if record.get("source") != "patroni":
+            return None
+        login = self._login(f"{message} {record.get('exc_info', '')}", rewinding=_rewinding(record, message))
+        if login is not None:
+            return login
         found = _OTHER_CLUSTER.search(message)
         if found:
             self.fatal = True
@@ -68,11 +87,41 @@ class Notices:
             return self._enter(WAITING, f"{WAITING}: check PATRONI_ETCD3_HOSTS and the store's own health; Patroni asks again", "error")
         return None
 
+    def leads(self) -> None:
+        """There is no other primary that could refuse anything."""
+        self._refused.clear()
+        self._not_rewound.clear()
+
+    def _login(self, message: str, rewinding: bool) -> Notice | None:
+        """What the primary answers to this member, told once a role until it is another answer."""
+        found = _LOGIN_REFUSED.search(message)
+        refused = self._not_rewound if rewinding else self._refused
+        if found and found[1] not in refused:
+            refused.append(found[1])
+            variable, harm = _REFUSED_ROLE[rewinding]
+            text = (
+                f"the primary refuses the password that this member has for the role {found[1]!r}: {harm}. Bring the file that {variable} "
+                "names up to date and send this container SIGHUP; nothing has to be restarted"
+            )
+            return Notice("error", text, "login_refused", "")
+        if message.startswith(_FOLLOWS) and (self._refused or self._not_rewound):
+            self.leads()
+            return Notice("info", "the primary lets this member in; it follows", "login_accepted", "")
+        if rewinding and message.startswith(_LOOKED) and self._not_rewound:
+            self._not_rewound.clear()
+            return Notice("info", "the primary lets this member in, so it can be rewound", "login_accepted", "")
+        return None
+
     def _enter(self, phase: str, text: str, level: str) -> Notice | None:
         if phase == self._phase:
             return None
         self._phase = phase
         return Notice(level, text, "store", "" if self._begun and phase != RUNNING else phase)
+
+
+def _rewinding(record: t.Mapping[str, t.Any], message: str) -> bool:
+    """Whether Patroni speaks of the connection for rewinding, or pg_rewind does; the rest of its own is for replication."""
+    return (record.get("logger") == "patroni.postgresql.rewind" and "replication connection" not in message) or "pg_rewind:" in message
 
 
 def _about_rules(message: str) -> Notice | None:

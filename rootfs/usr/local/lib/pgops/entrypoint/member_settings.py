@@ -44,6 +44,7 @@ class Member:
     superuser: Login
     replication: Login
     rewind: Login
+    rewind_derived: bool
     rest: Login
     rest_derived: bool
     etcd: Login | None
@@ -97,6 +98,7 @@ def parse(environment: Environment, read_file: ReadFile, address: str, host: str
         rewind=Login(
             values.get("REWIND_USERNAME") or "rewind_user", values.get("REWIND_PASSWORD") or _derived(superuser.password, scope, "rewind")
         ),
+        rewind_derived=not values.get("REWIND_PASSWORD"),
         rest=Login(values.get("RESTAPI_USERNAME") or "patroni", rest_given or _derived(superuser.password, scope, "REST")),
         rest_derived=not rest_given,
         etcd=_optional(values, "ETCD3", ""),

@@ -21,6 +21,7 @@ _DRAIN_SECONDS = 10.0
 _LOG_NAME = "postgresql"
 _READY = "database system is ready to accept "
 _TOLD_BY_CLIENTS = ("message", "user", "database", "server_message", "detail")
+_BELIEVED = ("postmaster", "walreceiver")
 JSONLOG_SINCE = 15
 _STOP = {signal.SIGTERM: signal.SIGINT, signal.SIGINT: signal.SIGINT, signal.SIGQUIT: signal.SIGQUIT}
 """What stops the container → what the postmaster gets: SIGINT is its fast shutdown, SIGTERM would wait for every client to leave."""
@@ -131,9 +132,9 @@ class Server:
         if output.shows(level):
             output.write(logs.server_record(row, level, self._redactor))
         self._tell(events)
-        if row.get("backend_type") == "postmaster":
+        if row.get("backend_type") in _BELIEVED:
             # A session may say the same words (RAISE LOG).
-            self._seen({"source": "postgresql", "message": str(row.get("message", ""))})
+            self._seen({"source": "postgresql", "message": str(row.get("message", "")), "backend": row["backend_type"]})
 
     def _plain(self, raw: bytes) -> None:
         made = logs.plain_record("postgresql", raw, self._redactor)

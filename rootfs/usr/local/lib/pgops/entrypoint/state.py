@@ -20,11 +20,14 @@ class State:
         self._watch = watch
         self.statistics = ""
         """Libraries that count statements, for the health check's text."""
+        self.remark = ""
+        """What somebody should know of a server that is healthy."""
 
     def write(self, phase: str) -> None:
         """Tell the phase; ``running`` means that the server is started and the health check shall ask it."""
         member = f"watch={self._watch}\n" if self._watch else ""
-        counted = f"statistics={self.statistics}\n" if self.statistics else ""
+        more = "; ".join(text for text in (self.statistics, self.remark) if text)
+        counted = f"statistics={more}\n" if more else ""
         with open(self._path + ".new", "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(f"phase={phase}\ndata={self._data}\nuser={self.user}\n{member}{counted}")
         os.rename(self._path + ".new", self._path)
