@@ -348,8 +348,12 @@ def test_a_second_container_keeps_off_the_same_data(start, connect, volume):
     """Process ids and shared memory, by which servers see each other, end at a container's border; a killed one's successor may start."""
     mount = f"--volume={volume}:/var/lib/postgresql/data"
     first = start(mount).healthy()
-    second = start(mount)
-    assert second.wait() == 73
+    second, single = start(mount), start(mount, command=("postgres", "--single", "postgres"))
+    assert (second.wait(), single.wait()) == (73, 73)
+    assert "another container works on" in single.raw_lines()[-1]
+    held = "ls -l /proc/$(head -n 1 $PGDATA/postmaster.pid)/fd | grep -c ' /var/lib/postgresql/data$'"
+    assert first.exec("sh", "-c", held) == "1", "the server holds the lock, too: PID 1 may end before it"
+    assert second.said("info", "another container works on the same data; it is waited for")
     assert "another container works on /var/lib/postgresql/data" in second.records()[-1]["message"]
     assert connect(first, statement="CREATE TABLE kept AS SELECT 'mine' AS word; SELECT word FROM kept") == "mine"
     docker("kill", first.name)

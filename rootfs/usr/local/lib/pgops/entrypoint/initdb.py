@@ -19,7 +19,7 @@ from .._hba import ruleset
 from .._hba.model import Server as HbaServer
 from .._hba.model import encode
 from .._hba.render import quote_token
-from . import init_scripts, logs, prepared, regular
+from . import alone, init_scripts, logs, prepared, regular
 from .errors import CONFIGURATION, StartError
 from .place import INIT_SCRIPTS, Place
 from .redact import Redactor
@@ -232,7 +232,7 @@ class _LocalServer:
             self._place.program("postgres"), "-D", self._place.data, "-c", "listen_addresses=", "-c", f"hba_file={rules}",
             "-c", "logging_collector=off", "-c", "log_destination=stderr", "-c", "ssl=off", *self._place.socket_arguments,
         ]  # fmt: skip
-        self._pid = self._hub.spawn(argv, self._place.environment, self._hear)
+        self._pid = self._hub.spawn(argv, self._place.environment, self._hear, pass_fds=alone.inherited())
         while status_line(self._place) != "ready":
             if self._hub.wait(self._pid, time.monotonic() + 0.02) is not None:
                 raise StartError("the server for the first start's scripts ended; its log lines above say why")

@@ -31,8 +31,10 @@ def main(argv: t.Sequence[str], environment: t.Mapping[str, str]) -> int:
     words = list(argv) or ["postgres"]
     if words[0].startswith("-"):
         words = ["postgres", *words]
-    if os.path.basename(words[0]) != "postgres" or any(word.split("=")[0] in _INFORMATION for word in words[1:]):
+    if os.path.basename(words[0]) != "postgres":
         return _become(words)
+    if any(word.split("=")[0] in _INFORMATION for word in words[1:]):
+        return _become(words, _works_on(words, environment))
     output = Output()
     hub = Hub(output)
     hub.on_signal = _stop_early
@@ -56,13 +58,30 @@ def main(argv: t.Sequence[str], environment: t.Mapping[str, str]) -> int:
         hub.end_children(5.0)
 
 
-def _become(words: list[str]) -> int:
-    """Any other program runs in our place, as if there were no entrypoint."""
+def _become(words: list[str], data: str = "") -> int:
+    """Any other program runs in our place, as if there were no entrypoint; one that works on data holds them."""
     try:
+        if data:
+            alone.hold(data)
+            for descriptor in alone.inherited():
+                os.set_inheritable(descriptor, True)
         os.execvp(words[0], words)  # noqa: S606 - running it is what was asked for
+    except StartError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.status
     except OSError as error:
         sys.stderr.write(f"{words[0]}: {error.strerror}\n")
         return 127 if isinstance(error, FileNotFoundError) else 126
+
+
+def _works_on(words: t.Sequence[str], environment: t.Mapping[str, str]) -> str:
+    """The data directory of a server without clients (``postgres --single``); empty for what only tells something."""
+    if not {"--single", "--boot"} & set(words[1:2]):
+        return ""
+    for number, word in enumerate(words):
+        if word.startswith("-D"):
+            return word[2:] or "".join(words[number + 1 : number + 2])
+    return environment.get("PGDATA", "")
 
 
 def _serve(arguments: list[str], environment: t.Mapping[str, str], hub: Hub) -> int:
@@ -81,11 +100,11 @@ def _serve(arguments: list[str], environment: t.Mapping[str, str], hub: Hub) -> 
     here = place.find(environment, wanted.data_directory)
     if here.socket_is_hidden:
         hub.output.say("warning", place.HIDDEN_SOCKET)
-    alone.hold(here.data)
+    state = State(here, wanted.user)
+    alone.hold(here.data, pause=hub.pump, told=state.waits(output))
     stale.disown(here)
     # Before anything is made; whether client certificates can be checked is known later, and only ever changes the method.
     access.wanted(wanted.access, HbaServer(here.major), client_ca=True)
-    state = State(here, wanted.user)
     first = FirstStart(here, wanted, hub, redactor)
     making = None
     if first.needed():

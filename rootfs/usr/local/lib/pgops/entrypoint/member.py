@@ -71,7 +71,7 @@ def serve(wanted: Settings, arguments: t.Sequence[str], environment: t.Mapping[s
     if here.system_user != cluster_rules.SYSTEM_USER:
         raise StartError(f"a member runs as user 999 or as one from 500 that has no name, not as {here.system_user!r}", USAGE)
     check_data(here)
-    alone.hold(here.data)
+    alone.hold(*to_hold(here, wanted.data_directory), pause=hub.pump, told=State(here, member.superuser.name).waits(hub.output))
     stale.disown(here)
     certificate = tls.prepare(beside(here), (), hub)
     server = HbaServer(here.major, ssl=certificate.enabled)
@@ -332,6 +332,12 @@ def data_directory(member: member_settings.Member, given: str) -> str:
     if os.path.ismount(given) and not os.path.exists(os.path.join(given, "PG_VERSION")):
         return os.path.join(given, "pgdata")
     return given
+
+
+def to_hold(here: place.Place, given: str) -> tuple[str, ...]:
+    """What no other container may work on: the data, and the volume that they are below, for Patroni may make the directory anew."""
+    parent = os.path.dirname(here.data)
+    return (parent, here.data) if parent == given and os.path.ismount(given) else (here.data,)
 
 
 def beside(here: place.Place) -> place.Place:

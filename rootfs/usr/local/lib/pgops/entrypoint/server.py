@@ -10,7 +10,7 @@ import signal
 import time
 import typing as t
 
-from . import logs, tls
+from . import alone, logs, tls
 from .errors import StartError
 from .events import Correlator
 from .place import Place
@@ -46,7 +46,7 @@ class Server:
         self._hub.on_signal = self.on_signal
         self._hub.ticker = self._tick
         try:
-            self._pid = self._hub.spawn(argv, self._place.environment, self._plain)
+            self._pid = self._hub.spawn(argv, self._place.environment, self._plain, pass_fds=alone.inherited())
         except OSError as error:
             raise StartError(f"cannot run {argv[0]}: {error.strerror}") from None
         status = self._hub.wait(self._pid)

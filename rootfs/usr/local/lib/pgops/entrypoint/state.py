@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import os
+import typing as t
 
 from .place import Place
+from .stream import Output
 
 
 class State:
@@ -22,6 +24,15 @@ class State:
         """Libraries that count statements, for the health check's text."""
         self.remark = ""
         """What somebody should know of a server that is healthy."""
+
+    def waits(self, output: Output) -> t.Callable[[str], None]:
+        """Tells log and health check what this start waits for."""
+
+        def tell(text: str) -> None:
+            output.say("info", text)
+            self.write(text)
+
+        return tell
 
     def write(self, phase: str) -> None:
         """Tell the phase; ``running`` means that the server is started and the health check shall ask it."""
