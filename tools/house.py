@@ -55,7 +55,8 @@ def ansible_env() -> dict[str, str]:
     env["ANSIBLE_PIPELINING"] = "true"
     env.setdefault("LC_ALL", "C.UTF-8")
     env.setdefault("PYTHONUNBUFFERED", "1")
-    for name in ("PYTHONHOME", "PYTHONPATH", "PYENV_VERSION"):
+    # Bytecode is written: nothing is compiled in advance (tools/bootstrap), and without it each of hundreds of processes compiles all.
+    for name in ("PYTHONHOME", "PYTHONPATH", "PYENV_VERSION", "PYTHONDONTWRITEBYTECODE"):
         env.pop(name, None)
     return env
 

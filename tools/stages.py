@@ -79,7 +79,7 @@ def molecule(scenario: str) -> Step:
 
 
 TOOLS = ["bootstrap", "check", "play", "house.py", "sanity.py", "stages.py", "steps.py"]
-PYTHONPATH = {"PYTHONPATH": str(COLLECTIONS), "PYTHONDONTWRITEBYTECODE": "1"}
+PYTHONPATH = {"PYTHONPATH": str(COLLECTIONS)}
 # The tests of the image and of the playbooks ask Docker; a Podman that answers must not be taken in its place.
 VARIABLES = json.dumps({"pgops_state_dir": str(STATE), "pgops_engine": "docker"})
 IMAGE = ["ansible", "localhost", "--module-name", "ansible.builtin.include_role", "--args", "name=pgops.access.pg_image"]
