@@ -13,6 +13,13 @@ import pytest
 from image_support import DOCKER, IMAGE, PASSWORD, RUN, Container, docker
 
 Start = Callable[..., Container]
+FIRST = ("test_statistics", "test_member", "test_container", "test_events")
+"""The long files begin, so that none of them is left alone at the end: the first builds an image, the second waits for clusters."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long files first; pytest-xdist would begin with those of many tests."""
+    items.sort(key=lambda item: FIRST.index(item.path.stem) if item.path.stem in FIRST else len(FIRST))
 
 
 @pytest.fixture(scope="session", autouse=True)
