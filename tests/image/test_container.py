@@ -182,6 +182,19 @@ def test_secrets_are_not_in_the_servers_environment(start):
 # -------------------------------------------------------------------------------------------------------------------- drop-in
 
 
+RESTARTING = """
+echo 'wal_level = logical' >>"$PGDATA/postgresql.conf"
+docker_temp_server_stop
+docker_temp_server_start
+[ "$(psql -XAtqU "$POSTGRES_USER" -d "$POSTGRES_DB" -c 'SHOW wal_level')" = logical ]
+echo 'from a file' >/tmp/word
+export WORD_FILE=/tmp/word
+file_env WORD
+docker_process_sql -c "INSERT INTO steps (what) VALUES ('$WORD')"
+"""
+"""The other functions of docker-library's that scripts use; the server that it leaves behind is not the one that was started for it."""
+
+
 def test_first_start_scripts(start, tmp_path, connect):
     """Shell and SQL, plain and compressed, in order of their names; sourced shells have the function that such scripts use."""
     (tmp_path / "1.sql").write_text("CREATE TABLE steps (n serial, what text); INSERT INTO steps (what) VALUES ('sql');")
@@ -195,13 +208,15 @@ def test_first_start_scripts(start, tmp_path, connect):
                           input=b"INSERT INTO steps (what) VALUES ('zst');").stdout  # fmt: skip
     (tmp_path / "8.sql.zst").write_bytes(zstd)
     (tmp_path / "6.txt").write_text("ignored")
+    (tmp_path / "9.sh").write_text(RESTARTING)
     for path in (tmp_path, *tmp_path.iterdir()):
         path.chmod(0o755 if path.is_dir() or path.name in ("3.sh", "7.sh") else 0o644)
     server = start(
         f"--volume={tmp_path}:/docker-entrypoint-initdb.d:ro", env={"POSTGRES_USER": "my user", "POSTGRES_DB": "my db"}
     ).healthy()
     steps = server.exec("psql", "-XAtqU", "my user", "my db", "-c", "SELECT string_agg(what, ',' ORDER BY n) FROM steps")
-    assert steps == "sql,sourced my db,run,gz,xz,no first line,zst"
+    assert steps == "sql,sourced my db,run,gz,xz,no first line,zst,from a file"
+    assert server.exec("psql", "-XAtqU", "my user", "my db", "-c", "SHOW wal_level") == "logical"
     assert server.said("info", "6.txt is ignored")
     assert connect(server, user="reader", database="my db", password="r3ader") == "ok reader"
     assert server.exec("psql", "-XAtqU", "my user", "my db", "-c", "SHOW listen_addresses") == "*"
@@ -281,6 +296,23 @@ def test_a_volume_of_docker_librarys_image(start, connect, volume):
     server = start(mount)
     assert server.wait() == 73
     assert 'build the image with EXTRA_LOCALES="tlh_DE.UTF-8"' in server.records()[-1]["message"]
+
+
+def test_the_certificate_of_docker_librarys_image_is_ours_here(start):
+    path = "/etc/ssl/{}/ssl-cert-snakeoil.{}"
+    words = ("-c", "ssl=on", "-c", f"ssl_cert_file={path.format('certs', 'pem')}", f"--ssl_key_file={path.format('private', 'key')}")
+    server = start(command=(*words, "-c", "work_mem=6MB")).healthy()
+    settings = server.exec("psql", "-XAtqc", "SHOW ssl", "-c", "SHOW ssl_cert_file", "-c", "SHOW work_mem").split()
+    assert settings == ["on", "/var/lib/postgresql/data/pgops-tls/server.crt", "6MB"]
+
+
+def test_a_directory_of_the_host_that_nobody_gave_us_is_told(start, volume):
+    mount = f"--volume={volume}:/var/lib/postgresql/data"
+    docker("run", "--rm", "--user=0", mount, "--entrypoint=sh", IMAGE, "-c", "mkdir $PGDATA/lost+found; chown 0:0 $PGDATA; chmod 755 $PGDATA")
+    server = start(mount)
+    assert server.wait() == 73
+    assert "belongs to user id 0" in server.records()[-1]["message"]
+    assert "chown 999 it there" in server.records()[-1]["message"]
 
 
 def test_a_wrong_major_is_told(start, volume):

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from pgops.entrypoint import settings
+from pgops.entrypoint import settings, tls
 from pgops.entrypoint.settings import Access, SettingsError
 
 
@@ -226,3 +226,20 @@ def test_initdb_arguments_are_split_like_a_shell_does():
 def test_a_patroni_scope_asks_for_a_member():
     assert parse(PATRONI_SCOPE="main").settings.member
     assert not parse(PATRONI_SCOPE="").settings.member
+
+
+SNAKEOIL = ("-c", "ssl_cert_file=/nowhere/ssl-cert-snakeoil.pem", "--ssl-key-file=/nowhere/ssl-cert-snakeoil.key")
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (("-c", "ssl=on", *SNAKEOIL, "-c", "work_mem=6MB"), ["-c", "work_mem=6MB"]),
+        (("-cssl=on", *SNAKEOIL), []),
+        (("-c", "ssl=off", *SNAKEOIL), ["-c", "ssl=off"]),
+        (("-c", "ssl=on", "-c", "ssl_cert_file=/certs/mine.pem"), ["-c", "ssl=on", "-c", "ssl_cert_file=/certs/mine.pem"]),
+        (("-c", "application_name=/ssl-cert-snakeoil.pem"), ["-c", "application_name=/ssl-cert-snakeoil.pem"]),
+    ],
+)
+def test_arguments_that_name_a_certificate_which_only_docker_librarys_image_has_go(given, kept):
+    assert tls.without_snakeoil(given) == kept

@@ -21,6 +21,18 @@ docker_process_sql() {
     psql -v ON_ERROR_STOP=1 --no-password --no-psqlrc --username "$POSTGRES_USER" ${POSTGRES_DB:+--dbname "$POSTGRES_DB"} "$@"
 }
 export -f docker_process_sql
+file_env() {
+    local file="${1}_FILE" value="${2:-}"
+    if [ -n "${!1:-}" ] && [ -n "${!file:-}" ]; then
+        echo "error: both $1 and $file are set (but are exclusive)" >&2
+        return 1
+    fi
+    if [ -n "${!1:-}" ]; then value="${!1}"; elif [ -n "${!file:-}" ]; then value="$(<"${!file}")"; fi
+    export "$1"="$value"
+    unset "$file"
+}
+docker_temp_server_stop() { pg_ctl -D "$PGDATA" -m fast -w stop; }
+docker_temp_server_start() { pg_ctl -D "$PGDATA" -w -o "$(sed 's/^[^ ]* //' "$PGDATA/postmaster.opts")" start; }
 """
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import time
 import typing as t
 
@@ -238,10 +239,19 @@ class _LocalServer:
                 raise StartError("the server for the first start's scripts ended; its log lines above say why")
 
     def stop(self) -> None:
-        """Fast shutdown, and wait for it."""
-        if self._pid not in self._hub.statuses:
-            os.kill(self._pid, 2)
-            self._hub.wait(self._pid)
+        """Fast shutdown, and wait for it; also of one that a script has started in its place."""
+        self._stop(self._pid)
+        process = (_read(self._place.path("postmaster.pid")) or "").partition("\n")[0]
+        if process.isdigit():
+            self._stop(int(process))
+
+    def _stop(self, pid: int) -> None:
+        if pid in self._hub.statuses:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGINT)
+        while pid not in self._hub.statuses and os.path.exists(f"/proc/{pid}"):
+            self._hub.pump(0.05)
 
     def _hear(self, line: bytes) -> None:
         self._hub.output.write(logs.plain_record("postgresql", line, self._redactor))

@@ -95,6 +95,9 @@ def _serve(arguments: list[str], environment: t.Mapping[str, str], hub: Hub) -> 
         raise StartError("PostgreSQL does not run as root; leave the user to the image, or give one with --user", USAGE)
     if wanted.member:
         return member.serve(wanted, arguments, environment, hub, _read_secret)
+    given, arguments = arguments, tls.without_snakeoil(arguments)
+    if arguments != given:
+        output.say("info", "the arguments name ssl-cert-snakeoil, which is not in this image: its own certificate takes the place")
     os.umask(0o077)
     redactor = Redactor([wanted.password], [wanted.user, wanted.database, "postgres"])
     here = place.find(environment, wanted.data_directory)

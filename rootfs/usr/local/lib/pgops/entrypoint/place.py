@@ -27,6 +27,7 @@ _READ_FIRST = (
     "global/pg_control",
 )  # fmt: skip
 """What we or the server read before anybody could be told that it waits."""
+_CHOWN = "chown {} it there, for nothing in this image runs as root"
 _LINKS = ("pgops", ".s.PGSQL.5432")
 INIT_SCRIPTS = "/docker-entrypoint-initdb.d"
 MOUNTED_TLS = "/etc/pgops/tls"
@@ -162,7 +163,8 @@ def _data_directory(data: str) -> str:
         owner = os.stat(data).st_uid
     except OSError as error:
         raise StartError(
-            f"PGDATA: cannot make or look into {data}: {error.strerror}; mount a volume that user {os.geteuid()} may write to"
+            f"PGDATA: cannot make or look into {data}: {error.strerror}; mount a volume that user {os.geteuid()} may write to "
+            f"(a directory of the host: {_CHOWN.format(os.geteuid())})"
         ) from None
     if owner == os.geteuid():
         return data
@@ -176,9 +178,10 @@ def _data_directory(data: str) -> str:
         os.makedirs(inner, mode=0o700, exist_ok=True)
     except OSError as error:
         other = "run with group 0, or mount" if os.getegid() else "or mount"
+        there = f"if it holds a database, run as its owner (--user {owner})" if owner else f"a directory of the host: {_CHOWN}"
         raise StartError(
             f"PGDATA: {data} belongs to user id {owner}, and user {os.geteuid()} (group {os.getegid()}) may not write there: "
-            f"{error.strerror}; if it holds a database, run as its owner (--user {owner}), {other} a volume that this user owns"
+            f"{error.strerror}; {there.format(os.geteuid())}, {other} a volume that this user owns"
         ) from None
     if os.path.islink(inner):
         raise StartError(f"PGDATA: {inner} is a symbolic link, and anybody may have put it there; remove it, or set PGDATA to its target")

@@ -18,6 +18,10 @@ from .stream import Hub
 
 _OWN = "pgops-tls"
 _MOUNTED = os.path.join(MOUNTED_TLS, "tls.crt")
+_SNAKEOIL = "/ssl-cert-snakeoil."
+"""Debian's self-signed certificate, which docker-library's image was built with, its key the same for everybody."""
+_NAMES_FILE = re.compile(r"(?:--|-c)?\s*ssl[_-](?:cert|key)[_-]file=.*", re.DOTALL)
+_SWITCHES_ON = re.compile(r"(?:--|-c)?\s*ssl=\s*(?:on|true|yes|1)\s*", re.IGNORECASE)
 
 
 class Certificate(t.NamedTuple):
@@ -57,6 +61,19 @@ class Making:
         for path in self._files:
             os.unlink(path)
         return contents
+
+
+def without_snakeoil(arguments: t.Sequence[str]) -> list[str]:
+    """The server's arguments; where they name the certificate that only docker-library's image has, without it: ours takes its place."""
+    if not any(_NAMES_FILE.fullmatch(word) and _SNAKEOIL in word and not os.path.exists(word.partition("=")[2]) for word in arguments):
+        return list(arguments)
+    kept: list[str] = []
+    for word in arguments:
+        if not _NAMES_FILE.fullmatch(word) and not _SWITCHES_ON.fullmatch(word):
+            kept.append(word)
+        elif kept[-1:] == ["-c"] and not word.startswith("-"):
+            kept.pop()
+    return kept
 
 
 def begin(place: Place, server_arguments: t.Sequence[str], hub: Hub) -> Making | None:
