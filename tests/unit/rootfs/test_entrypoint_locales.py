@@ -9,6 +9,7 @@ import locale
 
 import pytest
 from pgops.entrypoint import locales
+from pgops.entrypoint.errors import CONFIGURATION, StartError
 
 
 @pytest.mark.parametrize(
@@ -34,3 +35,25 @@ def test_what_is_missing(text, missing):
 )
 def test_the_name_that_the_build_takes(name, wanted):
     assert locales._buildable(name) == wanted
+
+
+@pytest.mark.parametrize(
+    ("environment", "arguments", "names"),
+    [
+        ({"LANG": "de_DE.utf8", "TZ": "Etc/UTC"}, (), ["de_DE.utf8"]),
+        ({"LANG": "C", "LC_TIME": "de_DE", "LC_ALL": ""}, (), ["C", "de_DE"]),
+        ({"LANG": "xx", "LC_ALL": "C.UTF-8"}, (), ["C.UTF-8"]),
+        ({"LANG": "de_DE.utf8"}, ("--locale=C", "--encoding=UTF8"), ["C"]),
+        ({"LANG": "de_DE.utf8"}, ("--no-locale",), []),
+        ({"LANG": "C"}, ("--lc-collate=de_DE.utf8", "--locale-provider=icu"), ["de_DE.utf8", "C"]),
+    ],
+)
+def test_the_locales_of_a_new_database(environment, arguments, names):
+    assert locales.wanted(environment, arguments) == names
+
+
+def test_a_new_database_with_a_locale_that_is_not_here_is_refused_with_what_builds_it():
+    locales.check_wanted({"LANG": "C"}, ())
+    with pytest.raises(StartError, match=r'EXTRA_LOCALES="tlh_DE.UTF-8"') as refused:
+        locales.check_wanted({"LANG": "tlh_DE.utf8"}, ())
+    assert refused.value.status == CONFIGURATION

@@ -20,7 +20,7 @@ from .._hba import ruleset
 from .._hba.model import Server as HbaServer
 from .._hba.model import encode
 from .._hba.render import quote_token
-from . import alone, init_scripts, logs, prepared, regular
+from . import alone, init_scripts, locales, logs, prepared, regular
 from .errors import CONFIGURATION, StartError
 from .place import INIT_SCRIPTS, Place
 from .redact import Redactor
@@ -140,6 +140,7 @@ class FirstStart:
         return [*([rename] if user != "postgres" else []), f"ALTER ROLE {_quoted(user)} PASSWORD {_literal(password)}"]
 
     def _run_initdb(self, staging: str) -> None:
+        locales.check_wanted(self._place.environment, self._settings.initdb_arguments)
         secret, write_end = os.pipe()
         os.write(write_end, self._settings.password.encode("utf-8", "surrogateescape") + b"\n")
         os.close(write_end)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import locale
 import re
+import typing as t
 
 from . import configured
-from .errors import StartError
+from .errors import CONFIGURATION, StartError
 from .place import Place
 
 _SETTING = re.compile(r"(?mi)^\s*lc_(messages|monetary|numeric|time)\s*=?\s*'((?:[^']|'')*)'")
@@ -31,6 +32,28 @@ def check(place: Place) -> None:
             f"PGDATA: {place.data} was made with the locale {names}, which this image does not have; "
             f'build the image with EXTRA_LOCALES="{wanted}"'
         )
+
+
+def check_wanted(environment: t.Mapping[str, str], initdb_arguments: t.Sequence[str]) -> None:
+    """Refuse to make a database with a locale that is not here. Raises StartError."""
+    missing = [name for name in dict.fromkeys(wanted(environment, initdb_arguments)) if not _there(locale.LC_CTYPE, name)]
+    if missing:
+        raise StartError(
+            f"LANG, LC_* or POSTGRES_INITDB_ARGS: the locale {', '.join(map(repr, missing))} is not in this image; build the image with "
+            f'EXTRA_LOCALES="{" ".join(map(_buildable, missing))}", or use C.UTF-8 or en_US.UTF-8',
+            CONFIGURATION,
+        )
+
+
+def wanted(environment: t.Mapping[str, str], initdb_arguments: t.Sequence[str]) -> list[str]:
+    """The locales that initdb would take: from its arguments, else from the environment, where LC_ALL hides all others."""
+    words = [word.split("=", 1) for word in initdb_arguments if re.match(r"--(locale|lc-\w+)=", word)]
+    found = [value for _option, value in words]
+    if not any(option == "--locale" for option, _value in words) and "--no-locale" not in initdb_arguments:
+        everything = environment.get("LC_ALL", "")
+        others = [value for name, value in environment.items() if name == "LANG" or name.startswith("LC_")]
+        found += [everything] if everything else others
+    return [name for name in found if name]
 
 
 def absent(text: str) -> list[str]:

@@ -27,7 +27,7 @@ _READ_FIRST = (
     "global/pg_control",
 )  # fmt: skip
 """What we or the server read before anybody could be told that it waits."""
-_CHOWN = "chown {} it there, for nothing in this image runs as root"
+_CHOWN = "chown {} it there, for nothing in this image runs as root; a named volume: mount it on /var/lib/postgresql/data"
 _LINKS = ("pgops", ".s.PGSQL.5432")
 INIT_SCRIPTS = "/docker-entrypoint-initdb.d"
 MOUNTED_TLS = "/etc/pgops/tls"
