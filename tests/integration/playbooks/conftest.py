@@ -27,8 +27,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 BIN = Path(sys.executable).parent
 IMAGE = "pgops/postgres:15-bookworm"
-SUBNETS = ["172.30.247.0/25", "fd00:5067:6f70:47::/64"]
-EXTRA_SUBNET = "172.30.247.128/25"
+# A file of tests has a node of its own, and may run beside the others (../conftest.py).
+SUBNETS = {
+    "bad-input": ["172.30.247.0/26", "fd00:5067:6f70:4701::/64"],
+    "up-down": ["172.30.247.64/26", "fd00:5067:6f70:4702::/64"],
+    "variables": ["172.30.247.128/26", "fd00:5067:6f70:4703::/64"],
+}
+EXTRA_SUBNET = "172.30.247.192/26"
 # Settings of the caller that would make a run mean something else; PYTHONPATH may hold another copy of the collection.
 FOREIGN = ("ANSIBLE_", "MOLECULE_", "PGOPS_", "PYTHONPATH", "PYTHONHOME", "PGSERVICE", "PGPASS", "PGHOST", "PGUSER", "PGSSL")
 
@@ -212,7 +217,8 @@ def free_port() -> int:
 @pytest.fixture(scope="module")
 def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, collections: Path, docker: str) -> Iterator[Node]:
     """A node that does not exist yet. It runs a second name of the image, so that removing it leaves the image to the other tests."""
-    name = "pgops-itest-" + request.module.__name__.rsplit("test_", 1)[1].replace("_", "-")
+    part = request.module.__name__.rsplit("test_", 1)[1].replace("_", "-")
+    name = f"pgops-itest-{part}"
     made = Node(name, tmp_path_factory.mktemp(name), collections, docker, free_port())
     made.folder.chmod(0o755)
     made.variables = {
@@ -223,7 +229,7 @@ def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         "pg_image_remove_base": False,
         "pg_node_name": name,
         "pg_node_network": name,
-        "pg_node_network_subnets": SUBNETS,
+        "pg_node_network_subnets": SUBNETS[part],
         "pg_node_stop_timeout": 10,
     }
     made.remove()
