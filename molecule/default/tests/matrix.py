@@ -40,7 +40,7 @@ class Cell(t.NamedTuple):
 
     @property
     def port(self) -> int:
-        return 15500 + self.number
+        return int(os.environ.get("PGOPS_CELL_PORTS", "15500")) + self.number
 
     @property
     def title(self) -> str:
