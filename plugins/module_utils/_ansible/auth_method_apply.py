@@ -155,6 +155,7 @@ class File(managed.Task[Prover]):
     """One file under the same sequence as pg_hba. ``edited``: a file that the main file includes; None: the main file."""
 
     kind = loaded.HBA
+    knows_passwords = True
 
     def __init__(self, module: AnsibleModule, stack: contextlib.ExitStack, shared: Shared, edited: str | None = None) -> None:
         self.shared, self.edited, self.main = shared, edited, ""
@@ -172,6 +173,7 @@ class File(managed.Task[Prover]):
             roles=None if facts is None else facts.roles,
             expect=tuple(hba_common.sentences(params["expect"], "expect")),
             own=None if facts is None else facts.client,
+            certificate=bool(params["ssl_cert"]),
             lockout=params["lockout"],
             interfaces=None if facts is None else facts.interfaces,
         )

@@ -74,6 +74,7 @@ class _Task(managed.Task[Prover]):
             roles=None if facts is None else facts.roles,
             expect=tuple(hba_common.sentences(params["expect"], "expect")),
             own=None if facts is None else facts.client,
+            certificate=bool(params["ssl_cert"]),
             lockout=params["lockout"],
             validate=params["validate"],
             interfaces=None if facts is None else facts.interfaces,

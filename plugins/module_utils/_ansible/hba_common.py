@@ -183,6 +183,12 @@ def outcome_of(decision: decide.Decision) -> str:
     return f"the method is {decision.outcome}{where}"
 
 
+def asks_for_certificate(decision: decide.Decision) -> bool:
+    """Whether the rule that decides lets in only who shows a client certificate."""
+    rule = decision.rule
+    return rule is not None and (rule.method == "cert" or dict(rule.options).get("clientcert", "0") not in ("0", "no-verify"))
+
+
 def text_of(text: str) -> str:
     """Engine text as JSON may carry it: bytes that are not UTF-8 become replacement signs."""
     return text if text.isascii() else encode(text).decode("utf-8", "replace")

@@ -37,6 +37,8 @@ class Policy(t.NamedTuple):
     expect: tuple[Sentence, ...] = ()
     own: Client | None = None
     """The connection that manages the server, when there is one."""
+    certificate: bool = False
+    """Whether it has a client certificate to show."""
     lockout: str = "refuse"
     validate: bool = True
     interfaces: tuple[tuple[int, int, int], ...] | None = None
@@ -89,7 +91,7 @@ class Prover:
             )
         self._judge_load(self.after)
         self._judge_expectations(self.after)
-        self._judge_lockout(self.before, self.after)
+        self.judge_lockout(self.before, self.after)
         for judge in self.judges:
             judge(self, self.before, self.after)
         self._look_for_the_rest(self.after)
@@ -164,7 +166,8 @@ class Prover:
         except ValueError:
             return ""  # what is expected cannot be for such a client, as cert without TLS
 
-    def _judge_lockout(self, before: ruleset.Ruleset, after: ruleset.Ruleset) -> None:
+    def judge_lockout(self, before: ruleset.Ruleset, after: ruleset.Ruleset) -> None:
+        """The connection that manages the server has to get in afterwards. Raises Refused."""
         own = self.policy.own
         if own is None or self.policy.lockout == "ignore":
             return
@@ -172,10 +175,10 @@ class Prover:
 
         now = self._decide(after, [own])[0]
         was = self._decide(before, [own])[0]
-        if now.outcome == decide.UNDECIDED:
-            if was.outcome == now.outcome and was.rule is not None and now.rule is not None and was.rule.raw == now.rule.raw:
-                return  # as little known as before: this change does not touch it
-        elif now.outcome not in (decide.REJECTED, decide.NO_ENTRY):
+        if now.outcome == was.outcome == decide.UNDECIDED and was.rule and now.rule and was.rule.raw == now.rule.raw:
+            return  # as little known as before: this change does not touch it
+        without = hba_common.asks_for_certificate(now) and not hba_common.asks_for_certificate(was) and not self.policy.certificate
+        if now.outcome not in (decide.UNDECIDED, decide.REJECTED, decide.NO_ENTRY) and not without:
             if was.outcome != now.outcome:
                 self.warnings.append(
                     f"The connection that manages the server, {hba_common.name_of(own)},"
@@ -183,7 +186,7 @@ class Prover:
                 )
             return
         text = f"the connection that manages the server, {hba_common.name_of(own)}, is not proved to get in afterwards: "
-        text += hba_common.outcome_of(now)
+        text += hba_common.outcome_of(now) + (", which asks for a client certificate, and ssl_cert gives none" if without else "")
         if self.policy.lockout == "refuse":
             raise Refused(f"{self.policy.path}: nothing was written, because {text}. Add a rule for it, or set lockout to warn")
         self.warnings.append(text[0].upper() + text[1:])

@@ -163,6 +163,9 @@ def _first(rules: t.Any, limit: int) -> t.Any:
 class Task(abc.ABC, t.Generic[P]):
     """One run. A subclass says which kind of file it is about, and how it is planned, proved and shown."""
 
+    knows_passwords = False
+    """Whether its plan has looked at stored passwords, as they will be, by itself."""
+
     @property
     @abc.abstractmethod
     def kind(self) -> loaded.Kind:

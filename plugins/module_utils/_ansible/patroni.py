@@ -79,6 +79,12 @@ class Node:
                 self.connection.close()
         self.connection = None
 
+    def lives(self) -> bool:
+        """Whether the session still works: it outlives rules that let no new one in, and is then what they can be put back with."""
+        with contextlib.suppress(Exception):
+            return bool(session.rows(self.connection, "select true")[0][0])
+        return False
+
     def fresh(self) -> t.ContextManager[t.Any]:
         """A new session, for the proof that it is possible."""
         return session.session(f"on {self.name}", self.parameters)

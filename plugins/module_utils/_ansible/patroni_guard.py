@@ -39,11 +39,14 @@ class Guard(t.NamedTuple):
     why: str
     connected: bool
     """True when it is connected in this way now; False when it would be after a failover."""
+    certificate: bool = False
+    """Whether it shows a client certificate that the server has verified."""
 
 
 _SESSIONS = """
     select a.usename::text, a.datname::text, host(a.client_addr), coalesce(s.ssl, false), coalesce(g.encrypted, false),
-           a.backend_type = 'walsender' as walsender, a.application_name
+           a.backend_type = 'walsender' as walsender, a.application_name,
+           s.client_dn is not null as certificate
       from pg_catalog.pg_stat_activity a
       left join pg_catalog.pg_stat_ssl s using (pid)
       left join pg_catalog.pg_stat_gssapi g using (pid)
@@ -60,6 +63,9 @@ _CONNINFO = "select pg_catalog.regexp_replace(pg_catalog.current_setting('primar
 _SSL = "select pg_catalog.current_setting('ssl') = 'on'"
 
 
+_STORED_MD5 = "select rolname::text from pg_catalog.pg_authid where rolname = any(%s) and rolpassword ~ '^md5'"
+
+
 class Guards(t.NamedTuple):
     """All clients of a cluster that have to get in, and what could not be found out."""
 
@@ -69,6 +75,8 @@ class Guards(t.NamedTuple):
     on_socket: bool
     """Whether Patroni talks to its servers over the Unix socket."""
     unknown: tuple[str, ...] = ()
+    stored_md5: frozenset[str] = frozenset()
+    """Those of their users whose stored password is md5, as far as the session may know."""
 
 
 def guards_of(cluster: Cluster) -> Guards:
@@ -78,18 +86,28 @@ def guards_of(cluster: Cluster) -> Guards:
     on_socket = False
     for node in cluster.ready:
         with translated(f"on {node.name} who is connected"):
-            for user, database, address, tls, gss, walsender, application in session.rows(node.connection, _SESSIONS):
+            for user, database, address, tls, gss, walsender, application, certificate in session.rows(node.connection, _SESSIONS):
                 client = Client(user, None if walsender else database, address, _transport(address, tls, gss), bool(walsender))
                 why = f"walsender {application} on {node.name}" if walsender else f"Patroni's own session on {node.name}"
-                found.setdefault(client, Guard(client, why, True))
+                found.setdefault(client, Guard(client, why, True, certificate))
                 role = "replication" if walsender else "superuser"
                 names[role] = names[role] or user
                 on_socket = on_socket or (not walsender and address is None)
             _name_the_rest(node, names)
     unknown = [f"patroni.{_OPTIONS[role]}" for role, name in names.items() if name is None and role != "rewind"]
+    with_certificate = {guard.client.user for guard in found.values() if guard.certificate}
     for guard in _after_a_failover(cluster, names, unknown):
-        found.setdefault(guard.client, guard)
-    return Guards(tuple(found.values()), names["superuser"], on_socket, tuple(unknown))
+        found.setdefault(guard.client, guard._replace(certificate=guard.client.user in with_certificate))
+    users = sorted({client.user for client in found})
+    return Guards(tuple(found.values()), names["superuser"], on_socket, tuple(unknown), _stored_md5(cluster, users))
+
+
+def _stored_md5(cluster: Cluster, users: list[str]) -> frozenset[str]:
+    """Whom a rule scram-sha-256 would refuse; nobody where the session may not read stored passwords."""
+    connection = cluster.first().connection
+    if not session.rows(connection, "select pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT')")[0][0]:
+        return frozenset()
+    return frozenset([str(row[0]) for row in session.rows(connection, _STORED_MD5, [users])])
 
 
 _OPTIONS = {"superuser": "superuser", "replication": "replication_user", "rewind": "rewind_user"}
@@ -157,15 +175,27 @@ class Judge:
         was, now = prover._decide(before, clients), prover._decide(after, clients)
         lost = []
         for guard, old, new in zip(self.guards.clients, was, now):
-            if new.outcome not in _SHUT:
+            reason = "" if new.outcome in _SHUT else self._unfit(guard, old, new)
+            if new.outcome not in _SHUT and not reason:
                 continue
-            text = f"{guard.why}, {hba_common.name_of(guard.client)}: {hba_common.outcome_of(new)}"
+            text = f"{guard.why}, {hba_common.name_of(guard.client)}: {hba_common.outcome_of(new)}{reason}"
             if guard.connected or old.outcome not in _SHUT:
                 lost.append(text)
             else:
                 prover.warnings.append(f"A client that the cluster will need gets in neither before nor after: {text}.")
         lost += self._first_rule(prover, before, after)
         _refuse(prover, lost, self.lockout)
+
+    def _unfit(self, guard: Guard, old: decide.Decision, new: decide.Decision) -> str:
+        """Why a client that a rule is about would not get in by it, when the rule asks for something else than before."""
+        if hba_common.asks_for_certificate(new) and not hba_common.asks_for_certificate(old) and not guard.certificate:
+            return ", which asks for a client certificate, and it shows none"
+        if new.outcome == old.outcome or new.outcome in ("trust", "md5", "password", "cert"):
+            return ""
+        if new.outcome == "scram-sha-256":
+            refused = guard.client.user in self.guards.stored_md5
+            return ", which refuses its stored password, an md5 one: see pg_auth_method" if refused else ""
+        return f", and nothing proves that it has what that takes instead of {old.outcome}" if old.outcome in _BY_PASSWORD else ""
 
     def _first_rule(self, prover: Prover, before: Ruleset, after: Ruleset) -> list[str]:
         """The one lockout that no PATCH repairs: Patroni's own way in has to be the first rule (docs/guides/patroni.md)."""
@@ -219,4 +249,5 @@ def _refuse(prover: Prover | IdentProver, lost: t.Sequence[str], lockout: str) -
     prover.warnings.extend(text[0].upper() + text[1:] for text in lost)
 
 
+_BY_PASSWORD = ("md5", "password", "scram-sha-256")
 _SHUT = (decide.REJECTED, decide.NO_ENTRY, decide.UNDECIDED)

@@ -39,6 +39,9 @@ HEALING = 5.0
 RESTORES_BY_RELOAD = (4, 1)
 """Since this release a reload writes the files whatever Patroni remembers (releases.rst, 4.1.0)."""
 
+_KEPT_OUT = ("no pg_hba.conf entry", "rejects connection", "authentication failed", "client certificate")
+"""What a server says to whom its rules keep out."""
+
 
 class Superseded(Exception):
     """The list is no longer what was written: somebody else has written meanwhile."""
@@ -110,6 +113,8 @@ class OnCluster(managed.Task[P]):
         if self.params["lockout"] == "ignore":
             return
         guards = patroni_guard.guards_of(self.cluster)
+        if self.knows_passwords:
+            guards = guards._replace(stored_md5=frozenset())
         for name in guards.unknown:
             self.module.warn(f"{name} is not known, so the proof against lockout is without it.")
         judge = patroni_guard.Judge if self.kind is loaded.HBA else patroni_guard.MapJudge
@@ -217,7 +222,10 @@ class OnCluster(managed.Task[P]):
                 if not isinstance(error.__cause__, CannotConnect) and "no session" not in str(error):
                     raise errors.NotConverged(node.name, str(error)) from error
                 problem = str(error)
-            node.close()
+            if not node.lives():
+                node.close()
+            elif any(words in problem for words in _KEPT_OUT):
+                raise errors.NotConverged(node.name, problem)
             if time.monotonic() > patience:
                 if self.cluster.given["unreachable"] == "report" and self._is_down(node):
                     raise Lost(problem)
@@ -226,7 +234,7 @@ class OnCluster(managed.Task[P]):
 
     def _is_down(self, node: Node) -> bool:
         """Whether nobody gets in there, as opposed to us being kept out by the new rules."""
-        return "no pg_hba.conf entry" not in (node.problem or "") and "rejects connection" not in (node.problem or "")
+        return not any(words in (node.problem or "") for words in _KEPT_OUT)
 
     def _await_file(self, node: Node, wanted: bytes, deadline: float) -> None:
         """Until the member has written the list. Late ones get POST /reload: those that were starting never look again by themselves."""
@@ -262,7 +270,7 @@ class OnCluster(managed.Task[P]):
         members = dict(self.loaded)
         result: Result = {"failed": True, "changed": False, **self.shown(outcome), "reloaded": False, "rolled_back": False}
         try:
-            self.store.restore(outcome)
+            self._restore(outcome)
             result["rolled_back"] = True
             end = "The old list is back"
         except base.StoreError as error:
@@ -279,6 +287,14 @@ class OnCluster(managed.Task[P]):
         result["members"] = self._members(members)
         result["msg"] = f"{self.path}: a member did not load the rules, or nothing proves that it did: {reason}. {end}"
         return result
+
+    def _restore(self, outcome: base.Outcome[plan.Plan]) -> None:
+        """Put the old list back, by the REST API alone where no server gives a session for the turns of writers."""
+        try:
+            self.store.restore(outcome)
+        except errors.Unreachable:
+            self.store.alone()
+            self.store.restore(outcome)
 
     # --------------------------------------------------------------------------------------------------------------------- results
 

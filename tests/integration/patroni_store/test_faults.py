@@ -226,6 +226,19 @@ def test_rules_that_a_server_refuses_are_put_back_everywhere(cluster: Cluster) -
     assert same_everywhere(cluster)
 
 
+def test_rules_that_keep_the_module_out_are_put_back_everywhere(cluster: Cluster) -> None:
+    """No new session gets in anywhere, so the old list goes back by the sessions that are there."""
+    rule = f"host all {cluster.superuser} 127.0.0.0/8 reject"
+    result = call("pg_hba", cluster, section="out", position="first", rules=[rule], lockout="ignore", reload_timeout=2.0)
+    assert result["failed"] is True
+    assert "rejects connection" in result["msg"]
+    assert result["rolled_back"] is True
+    assert result["changed"] is False
+    assert "every member that can be asked has loaded it again" in result["msg"]
+    assert rules(cluster) == cluster.first_rules()
+    assert same_everywhere(cluster)
+
+
 def test_a_paused_cluster(cluster: Cluster) -> None:
     cluster.patch({"pause": True})
     try:

@@ -108,6 +108,28 @@ def test_the_clusters_own_clients_are_not_locked_out(cluster: Cluster, left_out:
     assert rules(cluster) == cluster.first_rules()
 
 
+def test_a_method_that_asks_for_something_else_locks_out_as_well(cluster: Cluster) -> None:
+    result = call("pg_hba", cluster, rules=["host replication replicator 127.0.0.0/8 ldap ldapserver=192.0.2.9 ldapprefix=cn="], check=True)
+    assert result["failed"] is True
+    assert "nothing proves that it has what that takes instead of scram-sha-256" in result["msg"]
+
+
+def test_a_stored_password_that_scram_refuses_locks_out_as_well(cluster: Cluster) -> None:
+    """Whoever is connected stays so, and nobody would notice before the next failover."""
+    first = cluster.first_rules()
+    leader = cluster.wait_for_leader()
+    cluster.patch({"postgresql": {"pg_hba": [first[0], first[1].replace("scram-sha-256", "md5"), *first[2:]]}})
+    verifier = leader.sql("select rolpassword from pg_authid where rolname = 'replicator'")[0][0]
+    leader.sql("set password_encryption = md5; alter role replicator password 'other'")
+    try:
+        result = call("pg_hba", cluster, rules=[first[1]], check=True)
+    finally:
+        leader.sql(f"alter role replicator password '{verifier}'")
+    assert result["failed"] is True
+    assert "refuses its stored password, an md5 one: see pg_auth_method" in result["msg"]
+    assert call("pg_hba", cluster, rules=[first[1]])["changed"] is True
+
+
 def test_patronis_own_way_in_stays_the_first_rule(cluster: Cluster) -> None:
     first, *others = cluster.first_rules()
     result = call("pg_hba", cluster, rules=[*others, first], exclusive=True)

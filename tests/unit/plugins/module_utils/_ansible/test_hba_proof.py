@@ -82,6 +82,15 @@ def test_the_manager_is_not_locked_out(lockout: str) -> None:
     assert len(one.warnings) == (lockout == "warn")
 
 
+@pytest.mark.parametrize("rule", ["hostssl all all all cert", "hostssl all all all scram-sha-256 clientcert=verify-ca"])
+def test_a_manager_without_a_client_certificate_is_not_proved_to_get_in(rule: str) -> None:
+    own = Client("postgres", "postgres", "10.0.0.1", "tls")
+    with pytest.raises(Refused, match=r"which asks for a client certificate, and ssl_cert gives none\. Add a rule for it"):
+        prover([rule], own=own).plan(b"hostssl all all all md5\n")
+    assert prover([rule], own=own, certificate=True).plan(b"hostssl all all all md5\n").changed
+    assert prover(["host all b all md5"], own=own).plan(rule.encode() + b"\n").changed, "as it was before"
+
+
 def test_another_method_for_the_manager_is_told() -> None:
     one = prover([{"type": "local", "users": "postgres", "method": "scram-sha-256"}], own=OWN)
     one.plan(OPEN)
