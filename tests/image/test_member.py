@@ -220,7 +220,7 @@ def test_every_line_is_json_without_a_secret(member: Container) -> None:
 
 def test_the_health_check_asks_patroni(member: Container) -> None:
     assert wait_for(lambda: member.exec("healthcheck.sh") == "healthy: primary (primary, running; pg_stat_statements)")
-    inside = member.exec("sh", "-c", "grep -l -z -x patroni /proc/[0-9]*/cmdline | head -n 1 | cut -d/ -f3")
+    inside = member.exec("sh", "-c", "grep -l -z -x '[p]atroni' /proc/[0-9]*/cmdline | head -n 1 | cut -d/ -f3")
     member.exec("sh", "-c", f"kill -STOP {inside}")
     try:
         done = docker("exec", member.name, "healthcheck.sh", check=False)
@@ -250,7 +250,7 @@ def test_the_health_check_tells_that_the_store_is_away(member: Container, etcd: 
 def test_patronis_end_ends_the_container_and_its_data_do_not_join_another_cluster(start, etcd: str, member: Container, volume: str) -> None:
     mount = f"--volume={volume}:/var/lib/postgresql/data"
     container = start(mount, env=environment(etcd, "ends")).healthy()
-    inside = container.exec("sh", "-c", "grep -l -z -x patroni /proc/[0-9]*/cmdline | head -n 1 | cut -d/ -f3")
+    inside = container.exec("sh", "-c", "grep -l -z -x '[p]atroni' /proc/[0-9]*/cmdline | head -n 1 | cut -d/ -f3")
     theirs = sql(container, "SELECT system_identifier FROM pg_control_system()")
     container.exec("sh", "-c", f"kill -KILL {inside}")
     assert container.wait() == 137
