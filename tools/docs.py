@@ -61,7 +61,8 @@ def role_section(role: Path) -> str:
     parts: list[str] = []
     for entry, spec in specs.items():
         parts += [f"## Entry point `{entry}`", "", f"{plain(spec['short_description'])}.", ""]
-        parts += [f"- {plain(line)}" for line in spec.get("description", [])] + [""]
+        described = spec.get("description", [])
+        parts += [f"- {plain(line)}" for line in ([described] if isinstance(described, str) else described)] + [""]
         # A YAML alias loads as the very same object.
         same = next((name for name, other in specs.items() if name != entry and other.get("options") is spec.get("options")), "")
         if same and same in list(specs)[: list(specs).index(entry)]:

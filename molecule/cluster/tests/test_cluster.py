@@ -56,6 +56,20 @@ def test_defaults_are_durable() -> None:
     assert ask("SHOW synchronous_standby_names").startswith("ANY 1")
 
 
+def test_check_mode_foretells_a_change_of_the_dynamic_configuration(tmp_path: Path) -> None:
+    before = cluster.dynamic()
+    for wanted, changed in (({"loop_wait": before["loop_wait"]}, 0), ({"loop_wait": before["loop_wait"] + 1}, 1)):
+        control = [NOTE["cli"], "exec", "-i", leader(), *cluster.CTL]
+        role = {"name": "pgops.access.pg_cluster", "tasks_from": "dynamic"}
+        given = {"pg_cluster_ctl": control, "pg_cluster_wanted_dynamic": wanted, "pg_cluster_fact_members": []}
+        play = {"hosts": "localhost", "connection": "local", "gather_facts": False}
+        (tmp_path / "play.yml").write_text(json.dumps([{**play, "tasks": [{"include_role": role, "vars": given}]}]))
+        done = subprocess.run(["ansible-playbook", "--check", str(tmp_path / "play.yml")], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"changed={changed} " in done.stdout
+    assert cluster.dynamic() == before
+
+
 def test_every_member_is_healthy_and_counts_statements() -> None:
     """Without the passwords that made the cluster: they are in no statement that is counted."""
     eventually(
