@@ -29,9 +29,9 @@ BIN = Path(sys.executable).parent
 IMAGE = "pgops/postgres:15-bookworm"
 # A file of tests has a node of its own, and may run beside the others (../conftest.py).
 SUBNETS = {
-    "bad-input": ["172.30.247.0/26", "fd00:5067:6f70:4701::/64"],
-    "up-down": ["172.30.247.64/26", "fd00:5067:6f70:4702::/64"],
-    "variables": ["172.30.247.128/26", "fd00:5067:6f70:4703::/64"],
+    "bad-input": ["172.30.247.0/26", "fd00:5067:6f70:45::/64"],
+    "up-down": ["172.30.247.64/26", "fd00:5067:6f70:46::/64"],
+    "variables": ["172.30.247.128/26", "fd00:5067:6f70:47::/64"],
 }
 EXTRA_SUBNET = "172.30.247.192/26"
 # Settings of the caller that would make a run mean something else; PYTHONPATH may hold another copy of the collection.
