@@ -9,12 +9,19 @@ of its own (machines.py), in an ordinary inventory. What is asked of the cluster
 
     up        the playbook makes the cluster; rows can be written through every host's entry point, and the server proves itself
     closed    REST and etcd speak TLS only, etcd refuses who has no certificate, REST refuses who writes without certificate or password
+    refused   TLS cannot be switched off, and certificates that would not do are refused, each with its reason; nothing is touched
     lost      the primary's host loses its power; writes go on through the other hosts; it comes back and follows
     changed   parameters and environment change member by member, while rows are written
+    renewed   the role renews the certificate of every host; every server presents it, and no member is restarted
+    reloaded  the same by hand, as the guide says; the former certificates end, and every etcd node restarts
+    given     certificates of another authority take the place of the role's, in three runs
     again     a second run changes nothing
     down      nothing is left
 
-Every acknowledged row is there, once, at the end of `lost` and of `changed`.
+Every acknowledged row is there, once, at the end of each step from `lost` to `given`.
+
+With `--connection ssh` the hosts are reached by SSH, as an unprivileged user who becomes root by sudo, and have none of the controller's
+files; this machine needs openssh-server and sudo for that.
 """
 
 from __future__ import annotations
@@ -22,6 +29,7 @@ from __future__ import annotations
 import argparse
 import base64
 import contextlib
+import datetime
 import json
 import os
 import ssl
@@ -35,6 +43,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import certificates
 import machines
 import psycopg2
 import yaml
@@ -55,19 +64,14 @@ class Cluster:
 
     def __init__(self, folder: Path, hosts: list[machines.Machine], image: str) -> None:
         self.folder, self.hosts = folder, hosts
+        self.wanted: dict[str, object] = {}
+        """What the steps have asked for so far, beside the inventory: every later run asks for it, too."""
         self._inventory = folder / "inventory.yml"
         listed = {
-            f"db{number}": {
-                "pg_cluster_address": host.address,
-                "ansible_shell_executable": str(host.shell),
-                "pgops_state_dir": str(host.state),
-            }
+            f"db{number}": {"pg_cluster_address": host.address, "pgops_state_dir": str(host.state), **host.variables()}
             for number, host in enumerate(hosts, 1)
         }
-        shared = {
-            "ansible_connection": "local", "ansible_python_interpreter": str(VENV / "bin/python"), "pgops_engine": "docker",
-            "pgops_image": image, "pg_cluster_name": NAME, "pg_cluster_profile": "fast",
-        }  # fmt: skip
+        shared = {"pgops_engine": "docker", "pgops_image": image, "pg_cluster_name": NAME, "pg_cluster_profile": "fast"}
         self._inventory.write_text(yaml.safe_dump({"databases": {"hosts": listed, "vars": shared}}), encoding="utf-8")
 
     @property
@@ -75,17 +79,30 @@ class Cluster:
         """What the first host holds of the cluster."""
         return self.hosts[0].state / "clusters" / NAME
 
+    def _played(self, **variables: object) -> tuple[int, str]:
+        """The playbook: its exit status and output."""
+        words = [str(VENV / "bin/ansible-playbook"), str(ROOT / "playbooks/cluster.yml"), "-i", str(self._inventory), "-e"]
+        given = json.dumps({"pgops_hosts": "databases", **self.wanted, **variables})
+        env = {**ansible_env(), "PWD": str(self.folder)}
+        said = self.folder / "play.log"
+        with said.open("wb") as log:
+            done = subprocess.run([*words, given], cwd=self.folder, env=env, stdout=log, stderr=log, timeout=3600, check=False)
+        return done.returncode, said.read_text(encoding="utf-8", errors="replace")
+
     def play(self, **variables: object) -> int:
         """The playbook; the number of changed tasks. Raises SystemExit with the end of its output when it fails."""
-        words = [str(VENV / "bin/ansible-playbook"), str(ROOT / "playbooks/cluster.yml"), "-i", str(self._inventory), "-e"]
-        given = json.dumps({"pgops_hosts": "databases", **variables})
-        env = {**ansible_env(), "PWD": str(self.folder)}
-        done = subprocess.run([*words, given], cwd=self.folder, env=env, capture_output=True, text=True, timeout=1800, check=False)
-        (self.folder / "play.log").write_text(done.stdout + done.stderr, encoding="utf-8")
-        if done.returncode:
-            raise SystemExit("the playbook failed:\n" + "\n".join((done.stdout + done.stderr).splitlines()[-30:]))
-        recap = done.stdout.rpartition("PLAY RECAP")[2]
+        status, text = self._played(**variables)
+        expect(status == 0, "the playbook succeeds:\n" + "\n".join(text.splitlines()[-40:]))
+        recap = text.rpartition("PLAY RECAP")[2]
         return sum(int(word.partition("=")[2]) for word in recap.split() if word.startswith("changed="))
+
+    def refuses(self, reason: str, **variables: object) -> None:
+        """That the playbook ends for this reason, before it changes anything."""
+        status, text = self._played(**variables)
+        said, recap = " ".join(text.split()), text.rpartition("PLAY RECAP")[2]
+        expect(status != 0 and reason in said, f"the playbook refuses ({reason}):\n" + "\n".join(text.splitlines()[-40:]))
+        expect("Nothing was changed" in said, "it says that nothing was changed")
+        expect(recap.count("changed=0") == recap.count("changed=") > 0, f"it changes nothing:{recap}")
 
     def secret(self, name: str) -> str:
         """A password."""
@@ -107,6 +124,35 @@ class Cluster:
             with contextlib.suppress(SystemExit, ValueError, subprocess.TimeoutExpired):
                 return list(json.loads(host.docker("exec", f"{NAME}-{number}", *CTL, "list", "--format", "json", seconds=30)))
         return []
+
+    def begun(self) -> list[str]:
+        """When the server of each member started, and its container: a restart shows."""
+        query = "SELECT pg_postmaster_start_time()"
+        return [
+            host.docker("inspect", "--format", "{{.State.StartedAt}}", f"{NAME}-{number}")
+            + host.docker("exec", f"{NAME}-{number}", "psql", "-XAtq", "-d", "postgres", "-c", query)
+            for number, host in enumerate(self.hosts, 1)
+        ]
+
+    def tls(self, number: int) -> Path:
+        """What the containers of a host mount."""
+        return self.hosts[number - 1].state / "clusters" / NAME / "tls"
+
+    def context(self) -> ssl.SSLContext:
+        """The first host's, which has a certificate and verifies who answers."""
+        made = ssl.create_default_context(cafile=str(self.tls(1) / "cluster-ca.crt"))
+        made.load_cert_chain(self.tls(1) / "tls.crt", self.tls(1) / "tls.key")
+        return made
+
+    def stale(self) -> list[str]:
+        """The servers that do not present the certificate of their host: etcd for clients and for its peers, REST, PostgreSQL."""
+        context = self.context()
+        return [
+            f"{host.address}:{port}"
+            for number, host in enumerate(self.hosts, 1)
+            for port in (2379, 2380, 8008, 5432)
+            if certificates.presented(host.address, port, context) != certificates.first(self.tls(number) / "tls.crt")
+        ]
 
     def leader(self) -> int:
         """The number of the host that has the primary; 0 while none has."""
@@ -210,8 +256,7 @@ def up(cluster: Cluster) -> str:
 def closed(cluster: Cluster) -> str:
     """Who gets an answer from REST and etcd."""
     trusted = ssl.create_default_context(cafile=str(cluster.own / "tls/cluster-ca.crt"))
-    known = ssl.create_default_context(cafile=str(cluster.own / "tls/cluster-ca.crt"))
-    known.load_cert_chain(cluster.own / "tls/tls.crt", cluster.own / "tls/tls.key")
+    known = cluster.context()
     address, login = cluster.hosts[1].address, f"patroni:{cluster.secret('rest')}"
     nothing = b'{"pgops": {"test": null}}'
     rest, etcd = f"https://{address}:8008", f"https://{address}:2379"
@@ -224,17 +269,46 @@ def closed(cluster: Cluster) -> str:
     expect(answer(etcd + "/version", context=trusted) == 0, "etcd refuses who has no certificate")
     expect(answer(etcd + "/version", context=known) == 200, "etcd answers who has one")
     without = (
-        f"{NAME}-etcd-2",
-        "etcdctl",
-        "--command-timeout=2s",
-        f"--endpoints={etcd}",
-        "--cacert=/etc/pgops/tls/cluster-ca.crt",
-        "get",
-        "/",
-    )
+        f"{NAME}-etcd-2", "etcdctl", "--command-timeout=2s", f"--endpoints={etcd}", "--cacert=/etc/pgops/tls/cluster-ca.crt", "get", "/",
+    )  # fmt: skip
     done = machines.run(machines.DOCKER, "-H", cluster.hosts[1].socket, "exec", "--env=ETCDCTL_API=3", *without, check=False)
     expect(done.returncode != 0, "etcdctl without a certificate is refused")
     return "TLS only; writers need a certificate, and a password for REST"
+
+
+def given_files(cluster: Cluster, authority: certificates.Authority, folder: str) -> dict[str, object]:
+    """Certificates of this authority for every host, and the role's options that name them."""
+    made = cluster.folder / folder
+    made.mkdir(exist_ok=True)
+    for number, host in enumerate(cluster.hosts, 1):
+        authority.sign(made / f"db{number}", names(number, host))
+    return {
+        "pg_cluster_tls_ca": str(authority.certificate),
+        "pg_cluster_tls_certificate": f"{made}/{{{{ inventory_hostname }}}}.crt",
+        "pg_cluster_tls_key": f"{made}/{{{{ inventory_hostname }}}}.key",
+    }
+
+
+def names(number: int, host: machines.Machine) -> list[str]:
+    """What a host's certificate has to be for, and the addresses of all entry points, for clients that verify the server."""
+    own = [f"{NAME}-{number}", f"{NAME}-etcd-{number}", f"{NAME}-entry-{number}", host.address]
+    return own + [f"{SUBNET}.{last}" for last in (11, 12, 13) if f"{SUBNET}.{last}" != host.address]
+
+
+def refused(cluster: Cluster) -> str:
+    """What would break the cluster, or could not work."""
+    before, stranger = cluster.begun(), certificates.Authority.made(cluster.folder / "given", "stranger")
+    options = given_files(cluster, stranger, "strange")
+    cluster.refuses("was made with the contrary", pg_cluster_tls=False)
+    cluster.refuses("all three, or none", pg_cluster_tls_ca=options["pg_cluster_tls_ca"])
+    cluster.refuses("not what db1 trusts now, and the certificate would be another one, too", **options)
+    ours = str(cluster.tls(1) / "cluster-ca.crt")
+    cluster.refuses("was not signed by an authority of", **{**options, "pg_cluster_tls_ca": ours})
+    cluster.refuses("does not belong to the key", **{**options, "pg_cluster_tls_key": str(cluster.folder / "given/stranger.key")})
+    stranger.sign(cluster.folder / "strange/db2", ["elsewhere.example"])
+    cluster.refuses(f"lacks the names DNS:{NAME}-2", **options)
+    expect(cluster.begun() == before, "nobody was restarted")
+    return "six refusals, nothing touched"
 
 
 def lost(cluster: Cluster) -> str:
@@ -256,8 +330,9 @@ def lost(cluster: Cluster) -> str:
 
 def changed(cluster: Cluster) -> str:
     """A parameter that needs a restart, and an environment that needs new containers."""
+    cluster.wanted.update(pg_cluster_log_level="debug", pg_cluster_dynamic={"postgresql": {"parameters": {"max_connections": 151}}})
     with Writer(cluster, cluster.hosts) as writer:
-        cluster.play(pg_cluster_log_level="debug", pg_cluster_dynamic={"postgresql": {"parameters": {"max_connections": 151}}})
+        cluster.play()
         wait_for("the cluster is whole", cluster.whole)
     for number, host in enumerate(cluster.hosts, 1):
         shown = host.docker("exec", f"{NAME}-{number}", "sh", "-c", "echo $LOG_LEVEL; psql -XAtq -d postgres -c 'SHOW max_connections'")
@@ -265,9 +340,69 @@ def changed(cluster: Cluster) -> str:
     return writer.account()
 
 
+def own_certificates(cluster: Cluster) -> list[bytes]:
+    """The certificate that each host has."""
+    return [certificates.first(cluster.tls(number) / "tls.crt") for number, _host in enumerate(cluster.hosts, 1)]
+
+
+def renewed(cluster: Cluster) -> str:
+    """Fewer days are left than asked for: the role makes new certificates."""
+    before, begun = own_certificates(cluster), cluster.begun()
+    with Writer(cluster, cluster.hosts) as writer:
+        cluster.play(pg_cluster_tls_renew_days=731)
+        expect(not set(before) & set(own_certificates(cluster)), "every host has a new certificate")
+        expect(cluster.stale() == [], f"every server presents it, not so {cluster.stale()}")
+    expect(cluster.begun() == begun, "no member was restarted")
+    return writer.account()
+
+
+def reload(cluster: Cluster, authority: certificates.Authority, valid: datetime.timedelta) -> None:
+    """New files on every host, and a signal for every member."""
+    for number, host in enumerate(cluster.hosts, 1):
+        authority.sign(cluster.tls(number) / "tls", names(number, host), valid)
+        host.docker("kill", "--signal", "HUP", f"{NAME}-{number}")
+    wait_for("every server presents the new certificate", lambda: cluster.stale() == [])
+
+
+def reloaded(cluster: Cluster) -> str:
+    """By hand; nobody goes on with a certificate that has ended, and the next run of the playbook finds nothing to do."""
+    kept = cluster.folder / ".pgops/clusters" / NAME / "authority"
+    authority, begun = certificates.Authority(kept / "ca.crt", kept / "ca.key"), cluster.begun()
+    with Writer(cluster, cluster.hosts) as writer:
+        end = time.monotonic() + 60
+        reload(cluster, authority, datetime.timedelta(seconds=60))
+        reload(cluster, authority, datetime.timedelta(days=700))
+        time.sleep(max(0, end + 5 - time.monotonic()))
+        for number, host in enumerate(cluster.hosts, 1):
+            host.docker("restart", f"{NAME}-etcd-{number}")
+            wait_for("the cluster is whole", cluster.whole)
+        expect(cluster.begun() == begun, "no member was restarted")
+    return writer.account()
+
+
+def given(cluster: Cluster) -> str:
+    """From the role's authority to another one: first both are trusted, then the certificates change, then only the new one is."""
+    kept = cluster.folder / ".pgops/clusters" / NAME / "authority"
+    other = certificates.Authority.made(cluster.folder / "given", "other")
+    new = given_files(cluster, other, "given")
+    both = cluster.folder / "given/both.crt"
+    both.write_text((kept / "ca.crt").read_text(encoding="utf-8") + other.certificate.read_text(encoding="utf-8"), encoding="utf-8")
+    old = {"pg_cluster_tls_certificate": "{{ pg_cluster_tls_dir }}/{{ inventory_hostname }}.crt",
+           "pg_cluster_tls_key": "{{ pg_cluster_tls_dir }}/{{ inventory_hostname }}.key"}  # fmt: skip
+    said = []
+    for options in ({**old, "pg_cluster_tls_ca": str(both)}, {**new, "pg_cluster_tls_ca": str(both)}, new):
+        cluster.wanted.update(options)
+        with Writer(cluster, cluster.hosts) as writer:
+            cluster.play()
+            wait_for("the cluster is whole", cluster.whole)
+            wait_for("every server presents the given certificate", lambda: cluster.stale() == [])
+        said.append(writer.account())
+    return "; ".join(said)
+
+
 def again(cluster: Cluster) -> str:
     """The same once more."""
-    count = cluster.play(pg_cluster_log_level="debug", pg_cluster_dynamic={"postgresql": {"parameters": {"max_connections": 151}}})
+    count = cluster.play()
     expect(count == 0, f"a second run changes nothing, but {count} tasks did")
     return "no change"
 
@@ -283,7 +418,8 @@ def down(cluster: Cluster) -> str:
     return "nothing left"
 
 
-STEPS = (up, closed, lost, changed, again, down)
+STEPS = (up, closed, refused, lost, changed, renewed, reloaded, given, again, down)
+CONNECTIONS = {"local": machines.Machine, "ssh": machines.SshMachine}
 
 
 def images(folder: Path, image: str) -> Path:
@@ -309,18 +445,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--image", default="pgops/postgres:15-bookworm", help="image of the members")
     parser.add_argument("--steps", default=",".join(step.__name__ for step in STEPS), help="which, separated by commas")
-    given = parser.parse_args()
-    steps = [step for step in STEPS if step.__name__ in given.steps.split(",")]
+    parser.add_argument("--connection", choices=CONNECTIONS, default="local", help="how Ansible reaches the hosts")
+    asked = parser.parse_args()
+    steps = [step for step in STEPS if step.__name__ in asked.steps.split(",")]
     if os.geteuid() != 0:
         parser.error("network namespaces and daemons need root")
     with tempfile.TemporaryDirectory(prefix="pgops-hosts-", dir="/var/tmp") as name:
         folder = Path(name)
-        archive = images(folder, given.image)
-        with machines.machines(PREFIX, SUBNET, 3, folder) as hosts:
+        archive = images(folder, asked.image)
+        with machines.machines(PREFIX, SUBNET, 3, folder, CONNECTIONS[asked.connection]) as hosts:
             for host in hosts:
                 host.load(archive)
             archive.unlink()
-            cluster = Cluster(folder, hosts, given.image)
+            cluster = Cluster(folder, hosts, asked.image)
             for step in steps:
                 begin = time.monotonic()
                 said = step(cluster)
