@@ -11,6 +11,7 @@ import contextlib
 import posixpath
 import time
 import typing as t
+import urllib.parse
 
 from .._patroni import client, errors, model
 from .._patroni.store import PatroniStore
@@ -168,6 +169,18 @@ class Cluster:
     def missing(self) -> list[Node]:
         """Members whose server cannot be asked."""
         return [node for node in self.nodes if node.connection is None]
+
+    def silent(self) -> list[str]:
+        """Given URLs where nobody answers and of which the cluster tells no member: it forgets who has been away for longer than ttl."""
+        told = {urllib.parse.urlsplit(node.member.api_url).netloc for node in self.nodes}
+        found = []
+        for url in self.client.urls:
+            if urllib.parse.urlsplit(url).netloc not in told:
+                try:
+                    self.client.request("GET", "/patroni", only=url, timeout=2.0)
+                except errors.PatroniError:
+                    found.append(url)
+        return found
 
     def settle(self) -> None:
         """Wait, ``timeout`` seconds at most, for members that are on their way."""

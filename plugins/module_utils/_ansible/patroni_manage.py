@@ -100,6 +100,10 @@ class OnCluster(managed.Task[P]):
         """Members that cannot be asked, before anything is written. Raises Unreachable."""
         if self.cluster.view.pause:
             self.module.warn("The cluster is paused: Patroni writes and loads rules, but does not start a server that stops.")
+        for url in self.cluster.silent():
+            self.module.warn(
+                f"{url} does not answer, and the cluster lists no such member: one that is away for long gets the rules when it returns."
+            )
         missing = self.cluster.missing
         if not missing:
             return

@@ -85,6 +85,7 @@ def test_one_url_of_several_is_enough(cluster: Cluster) -> None:
     urls = ["http://127.0.0.1:1", cluster.replicas()[0].url]
     result = call("pg_hba", cluster, {"urls": urls}, **SECTION)
     assert result["changed"] is True, result.get("msg")
+    assert "http://127.0.0.1:1 does not answer, and the cluster lists no such member" in str(result["warnings"])
     assert same_everywhere(cluster)
 
 
