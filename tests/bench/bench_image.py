@@ -27,12 +27,10 @@ import typing as t
 from pathlib import Path
 
 import psycopg2
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-CONTEXT = (
-    "Dockerfile", ".dockerignore", "image", "requirements", "rootfs", "plugins/module_utils/_auth", "plugins/module_utils/_hba",
-    "plugins/module_utils/_store",
-)  # fmt: skip
+CONTEXT = yaml.safe_load((ROOT / "roles/pg_image/vars/main.yml").read_text(encoding="utf-8"))["pg_image_context_paths"]
 SCRATCH = "pgops-bench:scratch"
 PEER_TAG = "pgops-bench:peer"
 PASSWORD = "of-a-throw-away-server"

@@ -18,20 +18,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from image_support import DOCKER, IMAGE, PASSWORD, RUN, docker
 
 ROOT = Path(__file__).resolve().parents[2]
 TAG = f"{RUN}:extensions"
-CONTEXT = (
-    "Dockerfile",
-    ".dockerignore",
-    "image",
-    "requirements/image.txt",
-    "requirements/sbom.txt",
-    "rootfs",
-    "plugins/module_utils/_hba",
-    "plugins/module_utils/_store",
-)
+CONTEXT = yaml.safe_load((ROOT / "roles/pg_image/vars/main.yml").read_text(encoding="utf-8"))["pg_image_context_paths"]
 SECRET = "Tops3cret!"
 MAKEFILE = "MODULES = pg_stat_monitor\nEXTENSION = pg_stat_monitor\nDATA = pg_stat_monitor--0.1.sql\nPG_CONFIG = pg_config\n" + (
     "PGXS := $(shell $(PG_CONFIG) --pgxs)\ninclude $(PGXS)\n"
