@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import importlib
 import json
+import pkgutil
 import shutil
 import socket
 import sys
@@ -48,7 +49,9 @@ ruleset = engine_module("ruleset")
 parser = engine_module("parser")
 view = engine_module("view")
 ident = engine_module("ident")
-engine_module("regex")  # the engine imports it late; here that would be as an account that may not read the checkout
+# The engine imports some of its parts late; here that would be as an account that may not read the checkout.
+for part in pkgutil.iter_modules(importlib.import_module(model.__package__).__path__):
+    engine_module(part.name)
 
 
 def described(server: Server, case: Case | None = None) -> t.Any:
