@@ -89,10 +89,8 @@ DIFFERENTIAL_LIMIT = 1800 if int(os.environ.get("PGOPS_DIFFERENTIAL_N") or 150) 
 
 # Targets that share nothing, two at a time (tests/integration/conftest.py); they wait more than they work.
 SIDE_BY_SIDE = ("--numprocesses", "2", "--dist", "loadscope", "--no-loadscope-reorder")
-# A server's tests are one worker's (tests/differential/conftest.py).
-SERVERS_SIDE_BY_SIDE = ("--numprocesses", "2", "--dist", "loadscope")
 # Tests of the image wait for containers; those of a file share some.
-FILES_SIDE_BY_SIDE = ("--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+FILES_SIDE_BY_SIDE = ("--numprocesses", "2", "--dist", "loadfile")
 
 STAGES: dict[str, list[Step]] = {
     "lint": [
@@ -110,9 +108,7 @@ STAGES: dict[str, list[Step]] = {
     "unit": [Step("unit tests", pytest("tests/unit", options=("--numprocesses", "auto", "--dist", "worksteal")), 300, PYTHONPATH)],
     "repo": [Step("house rules", pytest("tests/repo"), 300, PYTHONPATH)],
     "sanity": [Step("ansible-test sanity", sanity.prepare, 1200, sanity.environment(), sanity.TREE, "All targets skipped")],
-    "differential": [
-        Step("against real servers", pytest("tests/differential", options=SERVERS_SIDE_BY_SIDE), DIFFERENTIAL_LIMIT, PYTHONPATH)
-    ],
+    "differential": [Step("against real servers", pytest("tests/differential"), DIFFERENTIAL_LIMIT, PYTHONPATH)],
     "image": [
         Step("the image is built", [*IMAGE, "--extra-vars", VARIABLES], 1200),
         Step("image tests", pytest("tests/image", options=FILES_SIDE_BY_SIDE), 1800, PYTHONPATH),

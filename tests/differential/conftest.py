@@ -1,17 +1,14 @@
 # Copyright (c) 2026 The pgops.access developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One server for each major, and a loud count of what could not be asked. With several workers a server is one worker's."""
+"""One server for each major, and a loud count of what could not be asked."""
 
 from __future__ import annotations
 
 import os
-import random
-import re
 import typing as t
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling
 
 from . import fetch
 from .servers import Server, full_builds
@@ -27,39 +24,6 @@ def wanted() -> list[str]:
     names = [str(major) for major in fetch.majors()] + [f"{major}-full" for major in full_builds()]
     asked = os.environ.get("PGOPS_DIFFERENTIAL_SERVERS")
     return [name for name in names if name in asked.split(",")] if asked else names
-
-
-class ByServer(LoadScopeScheduling):  # type: ignore[misc]
-    """All tests of a server, one after the other, on one worker; those that need none by function."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        found = re.search(r"\[(1[2-8](?:-full)?)[-\]]", nodeid) if "test_fuzz.py" not in nodeid else None
-        return found[1] if found else nodeid.partition("[")[0]
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: t.Any) -> ByServer:
-    """Takes the place of every --dist."""
-    return ByServer(config, log)
-
-
-def pytest_configure() -> None:
-    """A seed that is drawn is drawn once, for all workers."""
-    if os.environ.get("PGOPS_DIFFERENTIAL_SEED") == "random":
-        os.environ["PGOPS_DIFFERENTIAL_SEED"] = str(random.SystemRandom().randrange(2**31))
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A worker tells what it missed."""
-    if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["missed"] = (MISSING, NOT_ASKED)
-
-
-def pytest_testnodedown(node: t.Any) -> None:
-    """A worker's misses are the run's."""
-    missing, not_asked = getattr(node, "workeroutput", {}).get("missed", ({}, {}))
-    MISSING.update(missing)
-    for name, count in not_asked.items():
-        NOT_ASKED[name] = NOT_ASKED.get(name, 0) + count
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import sys
 
 import pytest
@@ -23,8 +24,8 @@ from .servers import Server
 from .shrink import shrink
 
 N = int(os.environ.get("PGOPS_DIFFERENTIAL_N") or 150)
-SEED = int(os.environ.get("PGOPS_DIFFERENTIAL_SEED") or 20261124)
-"""Where ``random`` is asked for, conftest.py has drawn it."""
+_SEED = os.environ.get("PGOPS_DIFFERENTIAL_SEED") or "20261124"
+SEED = random.SystemRandom().randrange(2**31) if _SEED == "random" else int(_SEED)
 KEPT_PER_SERVER = 3
 """Failures of one server that are made small and kept; the rest are usually the same fault again."""
 
