@@ -90,7 +90,7 @@ DIFFERENTIAL_LIMIT = 1800 if int(os.environ.get("PGOPS_DIFFERENTIAL_N") or 150) 
 # Targets that share nothing, two at a time (tests/integration/conftest.py); they wait more than they work.
 SIDE_BY_SIDE = ("--numprocesses", "2", "--dist", "loadscope", "--no-loadscope-reorder")
 # Tests of the image wait for containers; those of a file share some.
-FILES_SIDE_BY_SIDE = ("--numprocesses", "2", "--dist", "loadfile")
+FILES_SIDE_BY_SIDE = ("--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 
 STAGES: dict[str, list[Step]] = {
     "lint": [
