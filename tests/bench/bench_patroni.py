@@ -57,7 +57,7 @@ def measured(cluster: Cluster, name: str, change: t.Callable[[bool], None]) -> N
         time.sleep(REST_SECONDS)
         began = time.monotonic()
         outside: list[float] = []
-        watcher = threading.Thread(target=lambda: outside.append(admitted(cluster, opening, began)))  # noqa: B023 (joined below)
+        watcher = threading.Thread(target=lambda: outside.append(admitted(cluster, opening, began)), daemon=True)  # noqa: B023 (joined below)
         watcher.start()
         change(opening)
         task.append(time.monotonic() - began)
