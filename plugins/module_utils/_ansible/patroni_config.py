@@ -147,11 +147,12 @@ class _Task:
         if not found.loads:
             text = f"PostgreSQL {facts.server.major} would not load it: {hba_proof.errors_text(found)}"
             raise Refused(f"postgresql.pg_hba: nothing was written, because {text}")
-        policy = hba_proof.Policy("postgresql.pg_hba", facts.server, facts.roles, lockout=self.params["lockout"])
-        prover = hba_proof.Prover(policy._replace(own=facts.client, certificate=bool(self.params["ssl_cert"])))
+        own, certificate, lockout = facts.client, bool(self.params["ssl_cert"]), self.params["lockout"]
+        policy = hba_proof.Policy("postgresql.pg_hba", facts.server, facts.roles, own=own, certificate=certificate, lockout=lockout)
+        prover = hba_proof.Prover(policy)
         old = ruleset.parse_text(model.text_of(_list(before, key) or []), facts.server, "postgresql.pg_hba")
         prover.judge_lockout(old, found)
-        patroni_guard.Judge(patroni_guard.guards_of(self.cluster), self.params["lockout"])(prover, old, found)
+        patroni_guard.Judge(patroni_guard.guards_of(self.cluster), lockout)(prover, old, found)
         self.warnings += prover.warnings
 
     # ------------------------------------------------------------------------------------------------------------------------- run

@@ -61,8 +61,6 @@ _REWINDERS = """
        and acl.privilege_type = 'EXECUTE' and r.rolcanlogin and not r.rolsuper"""
 _CONNINFO = "select pg_catalog.regexp_replace(pg_catalog.current_setting('primary_conninfo', true), '.*\\muser=(\\S+).*', '\\1')"
 _SSL = "select pg_catalog.current_setting('ssl') = 'on'"
-
-
 _STORED_MD5 = "select rolname::text from pg_catalog.pg_authid where rolname = any(%s) and rolpassword ~ '^md5'"
 
 
